@@ -1,0 +1,191 @@
+"""Text to wire and back: escapes, booleans and numbers as the engine reads and writes them.
+
+It must not know lines or keywords. The rules are measured in engine.md part 1 ("Messages from the
+module"); the asymmetry worth knowing is that the engine writes `=` in a parameter name as `%}` and
+refuses to read `%}` itself, so that escape is read here and never written.
+
+Text is `str`. Bytes that are not UTF-8 travel as lone surrogates (surrogateescape) and come out
+unchanged. One text has no line: NUL ends a line in the engine, escaped or not.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import LocalProtocolError, RemoteProtocolError, shown
+
+__all__ = [
+    "c_integer",
+    "c_unsigned",
+    "escape",
+    "escape_name",
+    "from_bytes",
+    "leading_boolean",
+    "to_boolean",
+    "to_bytes",
+    "unescape",
+    "unescape_name",
+    "unescape_until_fault",
+]
+
+FALSE_WORDS = ("false", "no", "off", "disable", "f")
+TRUE_WORDS = ("true", "yes", "on", "enable", "t")
+
+# What the engine escapes on output (String::msgEscape): 0x01 to 0x1f, the colon and the percent.
+_ESCAPES = {code: "%" + chr(code + 0x40) for code in (*range(1, 0x20), ord(":"))} | {ord("%"): "%%"}
+_MUST_ESCAPE = re.compile(r"[\x00-\x1f:%]")
+# What it accepts on input (String::msgUnescape): %%, %A to %_ and %z, and no raw control byte. The
+# group is missing where the text is at fault.
+_SPECIAL = re.compile(r"%([A-_z%])?|[\x00-\x1f]")
+_SPECIAL_IN_NAME = re.compile(r"%([A-_z%}])?|[\x00-\x1f]")
+
+_C_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
+INT_MAX = 2**31 - 1
+UINT_MAX = 2**32 - 1
+
+
+def to_bytes(text: str) -> bytes:
+    """Encode text for the wire; lone surrogates become the bytes they stand for.
+
+    Raises:
+        LocalProtocolError: the text holds a surrogate that stands for no byte.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(
+            f"cannot encode {shown(text[error.start : error.end])}: only the surrogates U+DC80 to"
+            " U+DCFF, which stand for bytes that are not UTF-8, can be sent"
+        ) from None
+
+
+def from_bytes(line: bytes) -> str:
+    """Decode bytes from the wire; what is not UTF-8 becomes lone surrogates and is not lost."""
+    return line.decode("utf-8", "surrogateescape")
+
+
+def escape(text: str) -> str:
+    """Escape one field for the wire.
+
+    Raises:
+        LocalProtocolError: the text holds NUL, which would end the line in the engine.
+    """
+    if _MUST_ESCAPE.search(text) is None:
+        return text
+    if "\0" in text:
+        raise LocalProtocolError(f"cannot send NUL, it ends a line: remove it from {shown(text)}")
+    return text.translate(_ESCAPES)
+
+
+def escape_name(name: str) -> str:
+    """Escape a parameter name as a module may send it.
+
+    Raises:
+        LocalProtocolError: the name is empty, or holds NUL or `=`, for which the engine reads no
+            escape and would hold the message until its timeout (engine.md part 1).
+    """
+    if not name:
+        raise LocalProtocolError("a parameter needs a name: the engine refuses '=value'")
+    if "=" in name:
+        raise LocalProtocolError(
+            f"a parameter name cannot hold '=': rename {shown(name)}", field=name
+        )
+    return escape(name)
+
+
+def unescape(text: str) -> str:
+    """Undo `escape`.
+
+    Raises:
+        RemoteProtocolError: a raw control character, or an escape the engine would not accept.
+    """
+    return _SPECIAL.sub(_unescaped, text)
+
+
+def unescape_name(name: str) -> str:
+    """Undo the engine's escape of a parameter name, in which `%}` stands for `=`.
+
+    Raises:
+        RemoteProtocolError: as `unescape`.
+    """
+    return _SPECIAL_IN_NAME.sub(_unescaped, name)
+
+
+def unescape_until_fault(text: str) -> str:
+    """Undo `escape` up to the first fault and drop the rest, as the engine does with filters."""
+    faults = (match.start() for match in _SPECIAL.finditer(text) if match[1] is None)
+    return unescape(text[: next(faults, len(text))])
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    char = match[1]
+    if char is None:
+        raise RemoteProtocolError(
+            f"malformed escape or raw control character at {match.start()} of {shown(match.string)}"
+        )
+    return "%" if char == "%" else chr(ord(char) - 0x40)
+
+
+def to_boolean(text: str, default: bool) -> bool:
+    """Read a boolean as `String::toBoolean` does: ten lower-case words, all else is `default`."""
+    if text in TRUE_WORDS:
+        return True
+    return False if text in FALSE_WORDS else default
+
+
+def leading_boolean(text: str) -> tuple[bool | None, str]:
+    """Read a boolean word at the start of `text`, as `String::operator>>(bool&)` does.
+
+    Returns:
+        The value, None when there is no such word, and what follows the word. Blanks before the
+        word are skipped only when there is a word.
+    """
+    skipped = text.lstrip(" \t")
+    for words, value in ((FALSE_WORDS, False), (TRUE_WORDS, True)):
+        for word in words:
+            rest = skipped[len(word) :]
+            if skipped.startswith(word) and (not rest or rest[0] in " \t\r\n"):
+                return value, rest
+    return None, text
+
+
+def c_integer(text: str) -> tuple[int | None, str]:
+    """Read an integer at the start of `text` as the engine's strtol with base 0 does.
+
+    Returns:
+        The number, None when there is none or it does not fit 31 bits, and what follows it.
+    """
+    match = _C_INTEGER.match(text)
+    if match is None:
+        return None, text
+    value = _c_value(match)
+    if not -INT_MAX <= value < INT_MAX:
+        return None, text
+    return value, text[match.end() :]
+
+
+def c_unsigned(text: str) -> tuple[int | None, str]:
+    """Read an unsigned number at the start of `text` as strtoul with base 0 does.
+
+    Returns:
+        The number, None when there is none or it does not fit 32 bits, and what follows it.
+    """
+    match = _C_INTEGER.match(text)
+    if match is None:
+        return None, text
+    value = _c_value(match)
+    # strtoul negates within an unsigned long, so that "-1" is far above 32 bits; only "-0" fits.
+    if not 0 <= value <= UINT_MAX:
+        return None, text
+    return value, text[match.end() :]
+
+
+def _c_value(match: re.Match[str]) -> int:
+    sign, digits = match.groups()
+    if digits[:2] in ("0x", "0X"):
+        value = int(digits, 16)
+    elif digits[0] == "0":
+        value = int(digits, 8)
+    else:
+        value = int(digits)
+    return -value if sign == "-" else value

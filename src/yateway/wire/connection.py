@@ -1,0 +1,303 @@
+"""The module's end of one connection: a state machine and the ledger of open requests.
+
+It must not do I/O, wait, or know what a handler is. One door in, `receive_data` and `receive_eof`;
+one door out, `data_to_send`. The caller's duties:
+
+- after each call that may have queued something, take `data_to_send()` and write it;
+- handle every event of `receive_data()` in order; answer each `Request` once;
+- on an event `Fault` that is fatal, close the transport: an engine thread waits for an answer that
+  cannot be addressed, and closing frees it in 10 ms instead of 10 s (engine.md Y9);
+- at the end of the stream call `receive_eof()` and fail the tickets it returns.
+
+States and what may be sent in them (engine.md part 1, "connect and roles" and "Ending"):
+
+    OPEN       nothing sent yet            connect, or anything on a listener with a role
+    ATTACHED   something was sent          everything but connect
+    QUITTING   quit was sent               nothing: the engine reads nothing more
+    CLOSED     the stream ended            nothing
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass
+from itertools import count
+from typing import Generic, TypeAlias, TypeVar
+
+from ..errors import LocalProtocolError, RemoteProtocolError, shown
+from .buffer import BUFSIZE_DEFAULT, BUFSIZE_MAX, BUFSIZE_MIN, LINE_LIMIT, LineBuffer
+from .codec import c_integer
+from .frames import (
+    Answer,
+    Connect,
+    EngineFrame,
+    ErrorIn,
+    Install,
+    Installed,
+    ModuleFrame,
+    Quit,
+    QuitDone,
+    Request,
+    SetLocal,
+    SetLocalDone,
+    Uninstall,
+    Uninstalled,
+    Unwatch,
+    Unwatched,
+    Watch,
+    Watched,
+    encode,
+    from_engine,
+    message_id,
+)
+
+__all__ = ["Connection", "Event", "Fault", "Reply", "State"]
+
+Ticket = TypeVar("Ticket")
+
+
+class State(enum.Enum):
+    """Where a connection is in its life; the table above says what each allows."""
+
+    OPEN = enum.auto()
+    ATTACHED = enum.auto()
+    QUITTING = enum.auto()
+    CLOSED = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[Ticket]):
+    """The engine replied to what was sent with `ticket`.
+
+    `frame` is `ErrorIn` when the engine could not read our line, and a `RemoteProtocolError` when
+    we could not read its reply.
+    """
+
+    ticket: Ticket
+    frame: EngineFrame | RemoteProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line that could not be used; it is to be logged.
+
+    Attributes:
+        answered: it was a request whose id could be read, and `false` is queued for it.
+        fatal: the connection cannot or should not be used on.
+    """
+
+    error: RemoteProtocolError
+    answered: bool = False
+    fatal: bool = False
+
+
+Event: TypeAlias = Request | Answer | Reply[Ticket] | Fault
+"""A `Request` to answer, an `Answer` (the notification of a watched message), a reply, a fault."""
+
+# Each of these commands has exactly one reply, in the order of the commands.
+_REPLIES: dict[type, type] = {
+    Install: Installed,
+    Uninstall: Uninstalled,
+    Watch: Watched,
+    Unwatch: Unwatched,
+    SetLocal: SetLocalDone,
+    Quit: QuitDone,
+}
+
+
+class Connection(Generic[Ticket]):
+    """The module's end of one connection.
+
+    Args:
+        limit: longest line read from the engine, in bytes.
+
+    Attributes:
+        state: where the connection is in its life.
+        bufsize: the size in bytes of the engine's line buffer, as last asked for.
+    """
+
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        self.state = State.OPEN
+        self.bufsize = BUFSIZE_DEFAULT
+        self._buffer = LineBuffer(limit)
+        self._out: list[bytes] = []
+        self._open: set[str] = set()
+        self._commands: deque[tuple[ModuleFrame, Ticket]] = deque()
+        self._dispatched: dict[str, Ticket] = {}
+        self._ids = count(1)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Connection {self.state.name} requests={len(self._open)}"
+            f" dispatched={len(self._dispatched)} commands={len(self._commands)}>"
+        )
+
+    @property
+    def usable(self) -> bool:
+        """Whether lines may still be sent."""
+        return self.state in (State.OPEN, State.ATTACHED)
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests of the engine wait for our answer."""
+        return len(self._open)
+
+    def is_open(self, id: str) -> bool:
+        """Tell whether the request `id` still waits for our answer."""
+        return id in self._open
+
+    # Out
+
+    def data_to_send(self) -> bytes:
+        """Return what is to be written now, and forget it."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def send(self, frame: ModuleFrame, ticket: Ticket | None = None) -> None:
+        """Queue a line; with a ticket, its reply will come as `Reply` with that ticket.
+
+        Raises:
+            LocalProtocolError: the line cannot be sent, is too long for the engine's buffer, or
+                the state does not allow it. Nothing was queued.
+        """
+        if isinstance(frame, Connect) and self.state is not State.OPEN:
+            raise LocalProtocolError("connect must be the first line, and is sent once")
+        self._queue(encode(frame))
+        self.state = State.ATTACHED
+        if isinstance(frame, SetLocal) and frame.name == "bufsize":
+            # The new size holds for the very next line; the engine clamps (engine.md part 1).
+            size, _ = c_integer(frame.value)
+            if size is not None:
+                self.bufsize = max(BUFSIZE_MIN, min(size, BUFSIZE_MAX))
+        elif isinstance(frame, Quit):
+            self.state = State.QUITTING
+        if ticket is not None:
+            self._commands.append((frame, ticket))
+
+    def dispatch(
+        self, name: str, *, time: int = 0, retvalue: str = "", params: str = "", ticket: Ticket
+    ) -> str:
+        """Queue a message of our own under a fresh id, and return the id.
+
+        Its answer will come as `Reply` with the ticket, in the order in which the engine finishes.
+
+        Raises:
+            LocalProtocolError: as `send`.
+        """
+        id_ = str(next(self._ids))
+        self.send(Request(id_, time, name, retvalue, params))
+        self._dispatched[id_] = ticket
+        return id_
+
+    def answer(self, answer: Answer) -> None:
+        """Queue the answer to an open request and close it in the ledger.
+
+        Raises:
+            LocalProtocolError: the request is not open (a second answer, or an unknown id), or the
+                answer cannot be sent; in the latter case the request stays open.
+        """
+        if answer.id not in self._open:
+            raise LocalProtocolError(f"request {shown(answer.id)} is not open: answered already?")
+        self._queue(encode(answer))
+        self._open.remove(answer.id)
+
+    def _queue(self, line: bytes) -> None:
+        if not self.usable:
+            raise LocalProtocolError(f"cannot send: the connection is {self.state.name.lower()}")
+        # The line feed and the engine's own NUL take one byte each.
+        if len(line) - 1 > self.bufsize - 2:
+            raise LocalProtocolError(
+                f"a line of {len(line) - 1} bytes exceeds the engine's limit of {self.bufsize - 2}"
+                f" and would close the connection; setlocal bufsize allows {BUFSIZE_MAX - 2}"
+            )
+        self._out.append(line)
+
+    # In
+
+    def receive_data(self, data: bytes) -> list[Event[Ticket]]:
+        """Take bytes from the engine and return the events they complete, in order."""
+        events: list[Event[Ticket]] = []
+        try:
+            for line in self._buffer.feed(data):
+                try:
+                    frame = from_engine(line)
+                except RemoteProtocolError as error:
+                    events.append(self._unreadable(error))
+                else:
+                    event = self._received(frame)
+                    if event is not None:
+                        events.append(event)
+        except RemoteProtocolError as error:
+            events.append(Fault(error, fatal=True))
+        return events
+
+    def receive_eof(self) -> list[Ticket]:
+        """Close the connection and return the tickets that will have no reply."""
+        self.state = State.CLOSED
+        tickets = [ticket for _, ticket in self._commands]
+        tickets += self._dispatched.values()
+        self._commands.clear()
+        self._dispatched.clear()
+        self._open.clear()
+        self._out.clear()
+        return tickets
+
+    def _received(self, frame: EngineFrame) -> Event[Ticket] | None:
+        if isinstance(frame, Request):
+            if not frame.id:
+                return self._stray(frame, "a request without an id cannot be answered")
+            if frame.id in self._open:
+                # Each of the two is owed one answer; the ledger keeps the first.
+                self._queue(encode(Answer(frame.id, processed=False)))
+                error = RemoteProtocolError(f"request id {shown(frame.id)} is already open")
+                return Fault(error, answered=True)
+            self._open.add(frame.id)
+            return frame
+        if isinstance(frame, Answer):
+            if not frame.id:
+                return frame
+            if frame.id in self._dispatched:
+                return Reply(self._dispatched.pop(frame.id), frame)
+            return self._stray(frame, "no message of ours waits for this answer")
+        if isinstance(frame, ErrorIn):
+            return self._error_in(frame)
+        for position, (command, ticket) in enumerate(self._commands):
+            if _REPLIES[type(command)] is type(frame) and _name(command) == _name(frame):
+                del self._commands[position]
+                return Reply(ticket, frame)
+        return self._stray(frame, "nothing of ours waits for this reply")
+
+    def _error_in(self, frame: ErrorIn) -> Event[Ticket] | None:
+        if frame.line.startswith("%%>connect:"):
+            # The listener has a role of its own; everything else works (engine.md part 1).
+            return None
+        for position, (command, ticket) in enumerate(self._commands):
+            if command.text() == frame.line:
+                del self._commands[position]
+                return Reply(ticket, frame)
+        id_ = message_id(frame.line)
+        if id_ in self._dispatched:
+            return Reply(self._dispatched.pop(id_), frame)
+        return self._stray(frame, "the engine could not read a line of ours")
+
+    def _stray(self, frame: EngineFrame, reason: str) -> Fault:
+        line = frame.text()
+        return Fault(RemoteProtocolError(f"{reason}: {shown(line)}", line=line))
+
+    def _unreadable(self, error: RemoteProtocolError) -> Fault | Reply[Ticket]:
+        id_ = message_id(error.line)
+        if error.line.startswith("%%>message"):
+            if not id_:
+                return Fault(error, fatal=True)
+            if self.usable:
+                self._queue(encode(Answer(id_, processed=False)))
+            return Fault(error, answered=True)
+        if id_ in self._dispatched:
+            return Reply(self._dispatched.pop(id_), error)
+        return Fault(error)
+
+
+def _name(frame: ModuleFrame | EngineFrame) -> str:
+    return getattr(frame, "name", "")
