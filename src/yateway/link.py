@@ -1,0 +1,261 @@
+"""One live attachment to an engine: pumps bytes, matches answers, writes in batches.
+
+It must not know handlers or reconnect: requests and notifications go to the two callables it is
+given, and when the connection ends, everything that waits gets `ConnectionLost`. It never stops
+reading, whatever the callables do (engine.md Y11, Y12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TypeAlias
+
+from .errors import (
+    ConnectionLost,
+    DispatchTimeout,
+    LocalProtocolError,
+    RemoteProtocolError,
+    shown,
+)
+from .log import RateLimit
+from .message import Message
+from .transport import Transport
+from .wire.connection import Connection, Fault, Reply
+from .wire.frames import (
+    Answer,
+    EngineFrame,
+    ErrorIn,
+    ModuleFrame,
+    Quit,
+    Request,
+)
+
+__all__ = ["Link"]
+
+Waiter: TypeAlias = asyncio.Future[EngineFrame]
+
+
+class Link:
+    """One attachment over one transport.
+
+    Args:
+        transport: an open connection to an engine.
+        on_request: called with each request; `finish` must be called once for it.
+        on_notification: called with each watched message after its dispatch.
+        close_limit: allows to close the connection on a request whose id cannot be read. Closing
+            frees the engine's thread but costs all handlers for one reconnect, so that it is
+            bounded (guarantee A6); by default once a second.
+
+    Attributes:
+        faults: how many lines could not be used.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        on_request: Callable[[Link, Message], None],
+        on_notification: Callable[[Message], None],
+        *,
+        close_limit: RateLimit | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._connection: Connection[Waiter] = Connection()
+        self._on_request = on_request
+        self._on_notification = on_notification
+        self._close_limit = close_limit or RateLimit(1.0, self._loop.time)
+        self._fault_log = RateLimit(1.0, self._loop.time)
+        self._flushing = False
+        self.faults = 0
+
+    def __repr__(self) -> str:
+        return f"<Link {self._transport.name} {self._connection!r}>"
+
+    @property
+    def name(self) -> str:
+        """Where the link leads, for people."""
+        return self._transport.name
+
+    @property
+    def single(self) -> bool:
+        """There can be no second link like this one (standard input and output)."""
+        return self._transport.single
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests of the engine wait for our answer."""
+        return self._connection.open_requests
+
+    # In
+
+    async def run(self) -> None:
+        """Read until the connection ends, then fail everything that waits.
+
+        Returns when the stream ends, for whatever reason: the reason makes no difference to those
+        who wait.
+        """
+        try:
+            while data := await self._transport.receive():
+                self._process(data)
+        finally:
+            self._transport.abort()
+            for waiter in self._connection.receive_eof():
+                if not waiter.done():
+                    waiter.set_exception(ConnectionLost(f"the link {self.name} ended"))
+
+    def _process(self, data: bytes) -> None:
+        try:
+            for event in self._connection.receive_data(data):
+                if isinstance(event, Request):
+                    self._on_request(self, Message.from_wire(event))
+                elif isinstance(event, Answer):
+                    self._on_notification(Message.from_wire(event))
+                elif isinstance(event, Reply):
+                    _settle(event)
+                else:
+                    self._fault(event)
+        finally:
+            # One write for all answers of one read.
+            self.flush()
+
+    def _fault(self, fault: Fault) -> None:
+        self.faults += 1
+        self._fault_log.log(logging.WARNING, "%s: %s", self.name, fault.error)
+        if fault.fatal and self._close_limit.allow():
+            self.flush()
+            self._transport.abort()
+
+    # Answers
+
+    def is_open(self, message: Message) -> bool:
+        """Tell whether a request still waits for its answer."""
+        return self._connection.is_open(message.id)
+
+    def finish(self, message: Message, processed: bool) -> None:
+        """Answer a request with what was changed in its message; the write follows in a batch.
+
+        Raises:
+            LocalProtocolError: the answer cannot be sent; a plain `false` was sent in its place
+                (guarantee A9). Or the request is not open; then nothing was sent.
+        """
+        try:
+            self._connection.answer(message.to_answer(processed))
+        except LocalProtocolError:
+            if self.is_open(message):
+                self._connection.answer(Answer(message.id, processed=False))
+            raise
+        finally:
+            self._flush_soon()
+
+    def flush(self) -> None:
+        """Write what is queued."""
+        self._flushing = False
+        data = self._connection.data_to_send()
+        if data:
+            self._transport.write(data)
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+
+    # Our own lines
+
+    def command(self, frame: ModuleFrame) -> Waiter:
+        """Send a line that the engine replies to, and return the future of the reply.
+
+        Several commands go in one write when they are sent before the first is awaited.
+
+        Raises:
+            LocalProtocolError: the line cannot be sent, or (the future) the engine could not read
+                it.
+            ConnectionLost: the link has ended, or (the future) ended first.
+        """
+        waiter: Waiter = self._loop.create_future()
+        self._send(frame, waiter)
+        return waiter
+
+    async def send(self, frame: ModuleFrame) -> None:
+        """Send a line that has no reply; waits while 1 MiB waits to be written.
+
+        Raises:
+            LocalProtocolError: the line cannot be sent.
+            ConnectionLost: the link has ended.
+        """
+        await self._transport.drain()
+        self._send(frame)
+
+    async def dispatch(self, message: Message, timeout: float | None) -> Message:
+        """Send a message and wait for its answer.
+
+        Args:
+            timeout: seconds, None to wait as long as the link lasts.
+
+        Raises:
+            LocalProtocolError: the message cannot be sent.
+            RemoteProtocolError: the answer cannot be read.
+            DispatchTimeout: no answer in time; one that comes later is dropped.
+            ConnectionLost: the link ended first.
+        """
+        await self._transport.drain()
+        waiter: Waiter = self._loop.create_future()
+        self._check_usable()
+        self._connection.dispatch(
+            message.name,
+            time=message.time,
+            retvalue=message.retvalue,
+            params=message.to_params(),
+            ticket=waiter,
+        )
+        self._flush_soon()
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                frame = await waiter
+        except TimeoutError:
+            if timeout is not None and limit.expired():
+                raise DispatchTimeout(message.name, timeout) from None
+            raise
+        # Replies are matched by id: nothing but an answer settles this one.
+        assert isinstance(frame, Answer)
+        answer = Message.from_wire(frame)
+        answer.time = message.time
+        return answer
+
+    async def quit(self) -> None:
+        """Say quit and wait for the engine's confirmation, or the end of the link.
+
+        What is open is to be answered before: the engine reads nothing after it (engine.md part 5).
+        """
+        try:
+            await self.command(Quit())
+        except ConnectionLost:
+            return
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def _send(self, frame: ModuleFrame, waiter: Waiter | None = None) -> None:
+        self._check_usable()
+        self._connection.send(frame, waiter)
+        self._flush_soon()
+
+    def _check_usable(self) -> None:
+        if not self._connection.usable:
+            raise ConnectionLost(f"the link {self.name} has ended")
+
+
+def _settle(reply: Reply[Waiter]) -> None:
+    waiter, frame = reply.ticket, reply.frame
+    if waiter.done():
+        # Whoever waited was cancelled, or its time was up.
+        return
+    if isinstance(frame, RemoteProtocolError):
+        waiter.set_exception(frame)
+    elif isinstance(frame, ErrorIn):
+        waiter.set_exception(LocalProtocolError(f"the engine could not read {shown(frame.line)}"))
+    else:
+        waiter.set_result(frame)

@@ -1,0 +1,61 @@
+"""What yateway logs, and how often.
+
+It must not decide anything: telemetry stands beside the work. One event is one line: values from
+the wire are escaped and cut (`errors.shown`), an exception is told with the places it passed
+through instead of a traceback (which DEBUG adds), and a repeated event is counted, not repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+
+from .errors import shown
+
+__all__ = ["RateLimit", "logger", "told"]
+
+logger = logging.getLogger("yateway")
+
+
+class RateLimit:
+    """Lets one event through in each interval and counts those it held back.
+
+    Args:
+        interval: seconds.
+        time: the clock, for example the event loop's `time`.
+    """
+
+    def __init__(self, interval: float, time: Callable[[], float]) -> None:
+        self._interval = interval
+        self._time = time
+        self._next = float("-inf")
+        self.held_back = 0
+
+    def allow(self) -> bool:
+        """Tell whether the event may happen now; if so, the next may after the interval."""
+        now = self._time()
+        if now < self._next:
+            self.held_back += 1
+            return False
+        self._next = now + self._interval
+        return True
+
+    def log(self, level: int, text: str, *values: object) -> None:
+        """Log, unless an event was logged within the interval; say how many were held back."""
+        if self.allow():
+            if self.held_back:
+                text, values = f"{text} (%d more like this before)", (*values, self.held_back)
+                self.held_back = 0
+            logger.log(level, text, *values)
+
+
+def told(error: BaseException) -> str:
+    """Return an exception as one line: its type, its text escaped and cut, and its places."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    places = " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}"
+        for frame in reversed(frames)
+    )
+    text = f"{type(error).__name__}({shown(str(error))})"
+    return f"{text} at {places}" if places else text

@@ -1,0 +1,283 @@
+"""Message: what users read and write.
+
+It must not know links or calls. A message is an ordered mapping of parameter names to texts, plus
+`name`, `retvalue`, `time` and `processed`. One that came from the wire finds a parameter in the raw
+line when it is asked for, builds no dictionary until it has to, and remembers what was changed, so
+that an answer carries only that (design: "answers carry only changes").
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import lru_cache
+from typing import Protocol, TypeAlias
+
+from .errors import LocalProtocolError, shown
+from .wire.codec import escape, unescape
+from .wire.frames import Answer, Request, decode_params, encode_params
+
+__all__ = ["Message", "Value"]
+
+Value: TypeAlias = str | bool | int | float
+"""What may be given as a parameter's value; a boolean becomes Yate's `true` or `false`."""
+
+
+def as_text(name: str, value: object) -> str:
+    """Return a parameter's value as the text that is sent.
+
+    Raises:
+        TypeError: it is none of str, bool, int and float.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    raise TypeError(
+        f"parameter {shown(name)} cannot be {type(value).__name__}: give str, bool, int or float,"
+        " or delete it"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _needle(name: str) -> str | None:
+    """Return what to look for in a raw line to find a parameter, None when escapes may differ."""
+    if not name or "=" in name or not name.isprintable() or escape(name) != name:
+        return None
+    return f":{name}="
+
+
+class Answerer(Protocol):
+    """Who takes the early answer of a message: whoever serves the request."""
+
+    async def answer_message(self, message: Message, processed: bool) -> None: ...
+
+
+class Message(MutableMapping[str, str]):
+    """A message of the engine.
+
+    Args:
+        name: what it is, for example "call.route".
+        params: its parameters, in order; for names that are no Python identifier ("callto.1").
+        retvalue: its return value.
+        time: when it was made, in seconds since the epoch; now if not given.
+        more: further parameters.
+
+    Attributes:
+        name: may be changed by a handler: later handlers are then looked up by the new name.
+        retvalue: the return value, for call.route the route.
+        time: seconds since the epoch, as the sender says.
+        processed: of an answer or a notification, whether a handler processed the message.
+
+    Where the engine sent several parameters of one name, the mapping shows the first, as the
+    engine's own code does; `getall` returns them all. Assigning sets, `del` deletes; both are part
+    of an answer. Messages compare and hash by identity.
+    """
+
+    __slots__ = (
+        "_answerer",
+        "_changes",
+        "_id",
+        "_params",
+        "_raw",
+        "_saved",
+        "_sent_name",
+        "_sent_retvalue",
+        "name",
+        "processed",
+        "retvalue",
+        "time",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        params: Mapping[str, Value] | None = None,
+        /,
+        *,
+        retvalue: str = "",
+        time: int | None = None,
+        **more: Value,
+    ) -> None:
+        self.name = self._sent_name = name
+        self.retvalue = self._sent_retvalue = retvalue
+        self.time = int(clock.time()) if time is None else time
+        self.processed = False
+        self._id = ""
+        self._answerer: Answerer | None = None
+        self._raw = ""
+        self._params: dict[str, str] | None = {}
+        self._changes: dict[str, str | None] = {}
+        self._saved: tuple[str, str, dict[str, str | None]] | None = None
+        for source in (params or {}, more):
+            for key, value in source.items():
+                self._params[key] = as_text(key, value)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"<Message {shown(self.name)} processed={self.processed} of {self.time}>"
+
+    # From and to the wire
+
+    @classmethod
+    def from_wire(cls, frame: Request | Answer) -> Message:
+        """Return the message that a line of the engine carries; its parameters are read lazily."""
+        self = cls.__new__(cls)
+        self.name = self._sent_name = frame.name
+        self.retvalue = self._sent_retvalue = frame.retvalue or ""
+        self._id = frame.id
+        self._answerer = None
+        self._raw = frame.params
+        self._params = None
+        self._changes = {}
+        self._saved = None
+        if isinstance(frame, Answer):
+            self.time = 0
+            self.processed = frame.processed
+        else:
+            self.time = frame.time
+            self.processed = False
+        return self
+
+    @property
+    def id(self) -> str:
+        """The id of the request or answer on the wire; empty for a message of our own."""
+        return self._id
+
+    def to_answer(self, processed: bool) -> Answer:
+        """Return the answer to this request: nothing but what was changed since it came.
+
+        Raises:
+            LocalProtocolError: a changed parameter cannot be sent; `field` names it.
+        """
+        name = "" if self.name == self._sent_name else self.name
+        if not name and not self._changes and self.retvalue == self._sent_retvalue:
+            return Answer(self._id, processed)
+        return Answer(
+            self._id, processed, name, self.retvalue, encode_params(self._changes.items())
+        )
+
+    def to_params(self) -> str:
+        """Return all parameters as they stand on a module's line.
+
+        Raises:
+            LocalProtocolError: a parameter cannot be sent; `field` names it.
+        """
+        return encode_params(self.items())
+
+    def to_request(self) -> Request:
+        """Return the line that sends this message without waiting for an answer: with no id.
+
+        Raises:
+            LocalProtocolError: as `to_params`.
+        """
+        return Request("", self.time, self.name, self.retvalue, self.to_params())
+
+    def answered_by(self, answerer: Answerer) -> None:
+        """Name who takes the early answer of this request."""
+        self._answerer = answerer
+
+    def checkpoint(self) -> None:
+        """Remember what was changed so far, for `rollback`."""
+        self._saved = (self.name, self.retvalue, dict(self._changes))
+
+    def rollback(self) -> None:
+        """Undo what was changed since the last `checkpoint`, or since the request came."""
+        saved = self._saved or (self._sent_name, self._sent_retvalue, {})
+        self.name, self.retvalue, changes = saved
+        self._changes = dict(changes)
+        self._params = None
+
+    async def answer(
+        self, processed: bool = True, *, retvalue: str | None = None, **params: Value
+    ) -> None:
+        """Answer now and go on working: the engine's thread is free from here on.
+
+        Args:
+            processed: whether the message is dealt with.
+            retvalue: the return value, if it is to be changed.
+            params: parameters to set before.
+
+        Raises:
+            LocalProtocolError: this message is no open request: it was answered already, its
+                deadline has passed, or it was not received by a handler.
+        """
+        if self._answerer is None:
+            raise LocalProtocolError(f"{shown(self.name)} is not a request that can be answered")
+        if retvalue is not None:
+            self.retvalue = retvalue
+        for key, value in params.items():
+            self[key] = value
+        await self._answerer.answer_message(self, processed)
+
+    # The mapping
+
+    def __getitem__(self, key: str) -> str:
+        value = self._find(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: str, value: Value) -> None:
+        text = as_text(key, value)
+        if self._params is not None:
+            self._params[key] = text
+        self._changes[key] = text
+
+    def __delitem__(self, key: str) -> None:
+        if self._find(key) is None:
+            raise KeyError(key)
+        if self._params is not None:
+            del self._params[key]
+        self._changes[key] = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._find(key) is not None
+
+    def getall(self, key: str) -> list[str]:
+        """Return every value of a parameter, in order; the engine may send a name repeatedly."""
+        if self._raw and key not in self._changes:
+            return [v for k, v in decode_params(self._raw) if k == key and v is not None]
+        value = self._find(key)
+        return [] if value is None else [value]
+
+    def _find(self, key: str) -> str | None:
+        if self._params is not None:
+            return self._params.get(key)
+        if key in self._changes:
+            return self._changes[key]
+        needle = _needle(key)
+        if needle is None:
+            return self._all().get(key)
+        raw = self._raw
+        start = raw.find(needle)
+        if start < 0:
+            return None
+        start += len(needle)
+        end = raw.find(":", start)
+        value = raw[start:] if end < 0 else raw[start:end]
+        return unescape(value) if "%" in value else value
+
+    def _all(self) -> dict[str, str]:
+        if self._params is None:
+            params: dict[str, str] = {}
+            for key, value in decode_params(self._raw):
+                if value is not None:
+                    params.setdefault(key, value)
+            for key, value in self._changes.items():
+                if value is None:
+                    params.pop(key, None)
+                else:
+                    params[key] = value
+            self._params = params
+        return self._params

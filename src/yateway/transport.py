@@ -1,0 +1,355 @@
+"""How bytes travel: TCP, UNIX socket, standard input and output, and a pair in memory.
+
+A transport never stops reading by itself: the engine must never wait for us (engine.md Y11). It
+must not know lines. `Opener` is what the upper layers hold: a function that opens one more
+connection to the same engine, for the first attempt, for each new one, and for further priorities.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, cast
+from urllib.parse import urlsplit
+
+from .errors import ConfigError, ConnectionLost, shown
+
+__all__ = [
+    "DEFAULT_ENGINE",
+    "Opener",
+    "Transport",
+    "memory_pair",
+    "open_stdio",
+    "open_tcp",
+    "open_unix",
+    "opener_of",
+    "started_by_engine",
+    "wrap_sockets",
+]
+
+#: The address of the article and of Yate's own example.
+DEFAULT_ENGINE = "tcp://127.0.0.1:5678"
+#: Bytes that may wait to be written before `drain` waits (guarantee D2).
+WRITE_LIMIT = 1024 * 1024
+
+# Linux only; elsewhere a lone request over TCP pays the delayed acknowledgement.
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+class Transport(abc.ABC):
+    """One connection that carries bytes.
+
+    Attributes:
+        name: where it leads, for people, for example "tcp://127.0.0.1:5678".
+        single: there is no second one like it (standard input and output).
+    """
+
+    name: str
+    single: bool = False
+
+    @abc.abstractmethod
+    async def receive(self) -> bytes:
+        """Return the bytes that came, all of them; empty at the end of the stream, then forever."""
+
+    @abc.abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send or keep the bytes; never waits, and does nothing once the connection is gone."""
+
+    @abc.abstractmethod
+    async def drain(self) -> None:
+        """Wait until less than 1 MiB waits to be written, or the connection is gone."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Close after what was written is sent, and wait for the end; a second call is harmless."""
+
+    @abc.abstractmethod
+    def abort(self) -> None:
+        """Close at once; what was not sent yet is lost."""
+
+
+Opener: TypeAlias = Callable[[], Awaitable[Transport]]
+"""Opens one more connection to the same engine; raises OSError or ConfigError."""
+
+
+class _StreamTransport(asyncio.Protocol, Transport):
+    """A transport over one of asyncio's; for pipes, reading and writing are two of them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._received: list[bytes] = []
+        self._ended = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.WriteTransport | None = None
+        self._others: list[asyncio.BaseTransport] = []
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._closed = asyncio.Event()
+        self._quickack: socket.socket | None = None
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.WriteTransport):
+            self._writer = transport
+            transport.set_write_buffer_limits(high=WRITE_LIMIT)
+        else:
+            self._others.append(transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and _QUICKACK is not None and sock.family != socket.AF_UNIX:
+            self._quickack = sock
+            self._acknowledge()
+
+    def data_received(self, data: bytes) -> None:
+        self._received.append(data)
+        self._wake()
+        if self._quickack is not None:
+            self._acknowledge()
+
+    def eof_received(self) -> None:
+        self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._quickack = None
+        self._end()
+        self._writable.set()
+        self._closed.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def _acknowledge(self) -> None:
+        # The engine writes each line in two pieces and holds the second until the first is
+        # acknowledged: 44 ms with the kernel's delayed acknowledgement, 5 ms with this. The kernel
+        # forgets the option, so that it is set again after every read (engine.md part 2).
+        with contextlib.suppress(OSError):
+            cast(socket.socket, self._quickack).setsockopt(
+                socket.IPPROTO_TCP, cast(int, _QUICKACK), 1
+            )
+
+    def _end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    # Our side
+
+    async def receive(self) -> bytes:
+        while not self._received and not self._ended:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        data = self._received[0] if len(self._received) == 1 else b"".join(self._received)
+        self._received.clear()
+        return data
+
+    def write(self, data: bytes) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(data)
+
+    async def drain(self) -> None:
+        await self._writable.wait()
+
+    async def close(self) -> None:
+        for transport in (self._writer, *self._others):
+            if transport is not None:
+                transport.close()
+        await self._closed.wait()
+
+    def abort(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
+        for transport in self._others:
+            transport.close()
+
+
+async def open_tcp(host: str, port: int) -> Transport:
+    """Connect to an engine's TCP listener.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+    name = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    loop = asyncio.get_running_loop()
+    _, transport = await loop.create_connection(lambda: _StreamTransport(name), host, port)
+    return transport
+
+
+async def open_unix(path: str) -> Transport:
+    """Connect to an engine's UNIX socket; preferred over TCP, see docs/performance.md.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+    loop = asyncio.get_running_loop()
+    _, transport = await loop.create_unix_connection(
+        lambda: _StreamTransport(f"unix://{path}"), path
+    )
+    return transport
+
+
+def wrap_sockets(
+    name: Callable[[], str], accepted: Callable[[Transport], None]
+) -> Callable[[], asyncio.Protocol]:
+    """Return a protocol factory for asyncio's servers that hands each connection on.
+
+    Args:
+        name: names the next connection.
+        accepted: called with the transport as soon as the connection stands.
+    """
+
+    class Accepted(_StreamTransport):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            accepted(self)
+
+    return lambda: Accepted(name())
+
+
+# Standard input and output
+
+
+def started_by_engine() -> bool:
+    """Tell whether standard input and output are both pipes, as when Yate started the script."""
+    import stat
+
+    try:
+        return all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in (0, 1))
+    except OSError:
+        return False
+
+
+async def open_stdio() -> Transport:
+    """Take standard input and output for the protocol.
+
+    From here on `print` writes to standard error, which Yate puts into its log, and standard input
+    is empty: a stray line must not reach the protocol (features row 27).
+
+    Raises:
+        OSError: they are not open.
+    """
+    loop = asyncio.get_running_loop()
+    read_fd, write_fd = _take_stdio()
+    transport = _StreamTransport("stdio:")
+    transport.single = True
+    await loop.connect_read_pipe(lambda: transport, os.fdopen(read_fd, "rb", 0))
+    await loop.connect_write_pipe(lambda: transport, os.fdopen(write_fd, "wb", 0))
+    return transport
+
+
+def _take_stdio() -> tuple[int, int]:
+    read_fd, write_fd = os.dup(0), os.dup(1)
+    # What was printed before this still waits in Python's buffer and goes to standard error too.
+    os.dup2(2, 1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return read_fd, write_fd
+
+
+# In memory
+
+
+class _MemoryTransport(Transport):
+    """One end of a pair; what one writes the other receives."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.peer: _MemoryTransport = self
+        self._received: list[bytes] = []
+        self._readable = asyncio.Event()
+        self._ended = False
+        self._closed = False
+
+    async def receive(self) -> bytes:
+        await self._readable.wait()
+        data = b"".join(self._received)
+        self._received.clear()
+        if not self._ended:
+            self._readable.clear()
+        return data
+
+    def write(self, data: bytes) -> None:
+        if data and not self._closed and not self.peer._closed:
+            self.peer._received.append(data)
+            self.peer._readable.set()
+
+    async def drain(self) -> None:
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        self._closed = True
+        for end in (self, self.peer):
+            end._ended = True
+            end._readable.set()
+
+
+def memory_pair(name: str = "memory:") -> tuple[Transport, Transport]:
+    """Return two transports, each the other's far end."""
+    one, other = _MemoryTransport(name), _MemoryTransport(name)
+    one.peer, other.peer = other, one
+    return one, other
+
+
+# Addresses
+
+
+def opener_of(url: str) -> Opener:
+    """Return what opens connections to the engine at `url`.
+
+    Args:
+        url: `tcp://host:port`, `unix:///path` or `stdio:`.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise _bad_address(url) from None
+    if parts.scheme == "tcp" and host and port and parts.path in ("", "/"):
+        return lambda: open_tcp(host, port)
+    if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:
+        return lambda: open_unix(parts.path)
+    if url == "stdio:":
+        return _once(open_stdio)
+    raise _bad_address(url)
+
+
+def _bad_address(url: str) -> ConfigError:
+    return ConfigError(
+        f"{shown(url)} is no address of an engine:"
+        " give tcp://host:port, unix:///path or stdio:, for example tcp://127.0.0.1:5678"
+    )
+
+
+def _once(open_one: Opener) -> Opener:
+    used = False
+
+    async def opener() -> Transport:
+        nonlocal used
+        if used:
+            raise ConnectionLost("standard input and output were closed by the engine")
+        used = True
+        return await open_one()
+
+    return opener
