@@ -1,0 +1,324 @@
+"""One life of a module: from its first attempt to connect to its last line.
+
+It must not be seen by users; `module.py` is its only caller. It holds what exists only while an
+event loop runs: links, tasks, the server of requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import ConfigError, InstallRefused, shown
+from .handlers import HandlerTable
+from .link import Link
+from .log import logger, told
+from .message import Message
+from .reconnect import Attachment
+from .serving import DEADLINE_SHARE, Counters, Server
+from .transport import Opener
+from .watching import Watcher, Watchers
+from .wire.buffer import BUFSIZE_MAX
+from .wire.codec import c_integer
+from .wire.frames import (
+    Connect,
+    EngineFrame,
+    Installed,
+    SetLocal,
+    SetLocalDone,
+    Uninstall,
+    Watch,
+    Watched,
+)
+
+__all__ = ["SENDER", "Hook", "Life", "Plan", "set_local"]
+
+#: The parameter that marks our own dispatches for our own further connections.
+SENDER = "yateway.sender"
+#: Seconds that the engine may take to confirm uninstalls and quit, and hooks of `on_stop` to run.
+END_TIMEOUT = 1.0
+STOP_TIMEOUT = 5.0
+
+Hook = Callable[[], Awaitable[None] | None]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a module is: everything that outlives a connection.
+
+    Attributes:
+        settings: what `setlocal` was given, to be set again on each new link.
+    """
+
+    name: str
+    deadline: float
+    max_in_flight: int
+    counters: Counters
+    table: HandlerTable = field(default_factory=HandlerTable)
+    watchers: list[Watcher] = field(default_factory=list)
+    hooks: dict[str, list[Hook]] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def watched(self) -> list[str]:
+        """Return the names to watch, each once."""
+        return list(dict.fromkeys(watcher.name for watcher in self.watchers))
+
+    def reaches_further_connection(self, name: str) -> bool:
+        """Tell whether a message we dispatch would come back over a connection of our own."""
+        return self.settings.get("reenter") != "true" and any(
+            name in installed for installed in self.table.connections[1:]
+        )
+
+
+class Life:
+    """Everything of a module that exists while it runs.
+
+    Args:
+        plan: what the module is.
+        opener: opens connections to its engine.
+
+    Attributes:
+        server: serves the requests of all links.
+        sender: a random word that marks our own messages.
+    """
+
+    def __init__(self, plan: Plan, opener: Opener) -> None:
+        self._plan = plan
+        self._stopped = asyncio.Event()
+        self._fatal: BaseException | None = None
+        self._connected = False
+        self._spawned: set[asyncio.Task[object]] = set()
+        self._watchers = Watchers(plan.watchers)
+        self.sender = secrets.token_hex(8)
+        self.server = Server(plan.deadline, plan.max_in_flight, plan.counters, self._die)
+        self._attachments = [
+            Attachment(
+                opener,
+                functools.partial(self._set_up, number),
+                functools.partial(self._request, number),
+                self._watchers.tell,
+                self._link_up,
+                self._link_down,
+            )
+            for number in range(len(plan.table.connections))
+        ]
+        self._keeping: list[asyncio.Task[None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Life of {self._plan.name} links={self.links(range(len(self._attachments)))}>"
+
+    # From beginning to end
+
+    async def begin(self) -> None:
+        """Run the start hooks and begin to connect."""
+        await self._run_hooks("start")
+        self._keeping = [asyncio.create_task(a.run()) for a in self._attachments]
+
+    async def ready(self) -> None:
+        """Wait until all links are set up.
+
+        Raises:
+            InstallRefused, ConfigError, LocalProtocolError: they cannot be.
+            ConnectionLost: the only connection there was has ended.
+        """
+        waiting = [asyncio.create_task(a.ready.wait()) for a in self._attachments]
+        try:
+            for ready in waiting:
+                await asyncio.wait((ready, *self._keeping), return_when="FIRST_COMPLETED")
+                self._raise_failure()
+        finally:
+            for ready in waiting:
+                ready.cancel()
+
+    async def over(self) -> None:
+        """Wait until `stop`, a failure that trying again cannot help, or the end of our input."""
+        stopped = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait((stopped, *self._keeping), return_when="FIRST_COMPLETED")
+        finally:
+            stopped.cancel()
+        self._raise_failure()
+
+    def stop(self) -> None:
+        """Let `over` return."""
+        self._stopped.set()
+
+    async def end(self) -> None:
+        """Uninstall, answer what is open, quit, close, run the stop hooks.
+
+        Raises:
+            BaseException: what a handler raised that must end the process.
+        """
+        try:
+            await self._drain()
+        finally:
+            tasks = [*self._keeping, *self._spawned]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=END_TIMEOUT)
+            await self.server.close()
+            await self._watchers.close()
+            await _within(STOP_TIMEOUT, self._run_hooks("stop"))
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _drain(self) -> None:
+        links = self.links(range(len(self._attachments)))
+        if not links:
+            return
+        uninstalls = [
+            link.command(Uninstall(name))
+            for link, installed in zip(links, self._plan.table.connections, strict=False)
+            for name in installed
+        ]
+        # The engine confirms an uninstall at once and still takes the answers of what is open,
+        # but it reads nothing after quit (engine.md part 5, 9): the order matters.
+        await _within(END_TIMEOUT, asyncio.gather(*uninstalls, return_exceptions=True))
+        await self.server.finish()
+        await _within(END_TIMEOUT, asyncio.gather(*(link.quit() for link in links)))
+
+    def _raise_failure(self) -> None:
+        for task in self._keeping:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    def _die(self, error: BaseException) -> None:
+        self._fatal = self._fatal or error
+        self.stop()
+
+    # What the module asks for
+
+    def links(self, numbers: Iterable[int]) -> list[Link]:
+        """Return those links of these numbers that are set up."""
+        links = (self._attachments[number].link for number in numbers)
+        return [link for link in links if link is not None]
+
+    @property
+    def primary(self) -> Link | None:
+        """The link that carries our own messages and the watchers, None while it is down."""
+        return self._attachments[0].link
+
+    async def setting_changed(self, name: str, text: str, taken: str) -> None:
+        """Bring a setting of the first link to the others too."""
+        for link in self.links(range(1, len(self._attachments))):
+            await set_local(link, name, text)
+        if name == "timeout":
+            self._set_limit(taken)
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        """Run work as a task of this life; a failure is logged."""
+        task = asyncio.create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned_done)
+        return task
+
+    def _spawned_done(self, task: asyncio.Task[object]) -> None:
+        self._spawned.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("spawned work failed: %s", told(error))
+            logger.debug("the traceback of this failure", exc_info=error)
+
+    # What the links tell
+
+    def _request(self, number: int, link: Link, message: Message) -> None:
+        if message.get(SENDER) == self.sender:
+            link.finish(message, processed=False)
+            return
+        self.server.serve(link, message, self._plan.table.find(number, message.name))
+
+    def _link_up(self) -> None:
+        if all(attachment.link is not None for attachment in self._attachments):
+            self._connected = True
+            self._start_hooks("connected")
+
+    def _link_down(self) -> None:
+        self.server.abandon()
+        if self._connected:
+            self._connected = False
+            self._start_hooks("disconnected")
+
+    async def _set_up(self, number: int, link: Link) -> None:
+        plan = self._plan
+        if link.single:
+            plan.table.check_single()
+        else:
+            await link.send(Connect())
+        settings = {
+            "bufsize": str(BUFSIZE_MAX),
+            "trackparam": plan.name,
+            "debugname": plan.name,
+            **plan.settings,
+        }
+        settled = [link.command(SetLocal(name, value)) for name, value in settings.items()]
+        timeout = link.command(SetLocal("timeout"))
+        installed = [link.command(i.frame()) for i in plan.table.connections[number].values()]
+        if number == 0:
+            installed += [link.command(Watch(name)) for name in plan.watched()]
+        # All in one write, and all awaited together so that none is forgotten when one fails.
+        await asyncio.gather(*settled, timeout, *installed)
+        for reply in installed:
+            _check_installed(reply.result())
+        self._set_limit(_setting(timeout.result()))
+
+    def _set_limit(self, timeout: str) -> None:
+        milliseconds, _ = c_integer(timeout)
+        # Zero and negative numbers let the engine wait for ever (engine.md part 1).
+        if milliseconds is not None and milliseconds > 0:
+            self.server.limit = milliseconds / 1000 * DEADLINE_SHARE
+        else:
+            self.server.limit = float("inf")
+
+    # Hooks
+
+    async def _run_hooks(self, event: str) -> None:
+        for hook in self._plan.hooks.get(event, ()):
+            result = hook()
+            if result is not None:
+                await result
+
+    def _start_hooks(self, event: str) -> None:
+        if self._plan.hooks.get(event):
+            self.spawn(self._run_hooks(event))
+
+
+async def set_local(link: Link, name: str, value: str) -> str:
+    """Change or, with an empty value, ask for a setting; return it as the engine has it.
+
+    Raises:
+        ConfigError: the engine does not know the setting, or it cannot be changed.
+        ConnectionLost: the link has ended.
+    """
+    return _setting(await link.command(SetLocal(name, value)))
+
+
+def _setting(reply: EngineFrame) -> str:
+    # Replies are matched to their commands: nothing else settles a setlocal.
+    assert isinstance(reply, SetLocalDone)
+    if not reply.success:
+        raise ConfigError(
+            f"the engine has no setting {shown(reply.name)}, or it cannot be set here"
+            f" (it replied {shown(reply.value)}); see the setlocal table in its documentation"
+        )
+    return reply.value
+
+
+def _check_installed(reply: EngineFrame) -> None:
+    assert isinstance(reply, (Installed, Watched))
+    if not reply.success:
+        what = "handler" if isinstance(reply, Installed) else "watcher"
+        raise InstallRefused(
+            f"the engine refused the {what} of {shown(reply.name)}: is the name right, and not"
+            " installed twice over one connection?",
+            name=reply.name,
+        )
+
+
+async def _within(seconds: float, work: Awaitable[object]) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(work, seconds)

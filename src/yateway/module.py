@@ -1,0 +1,401 @@
+"""Module: what a user writes: handlers, watchers, and a life attached to an engine.
+
+It must not know lines or bytes. A module is a plain value until `attach`, `serve` or `run` bind it
+to an event loop; it can be attached again and again, as tests do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from .errors import ConfigError, ConnectionLost, shown
+from .handlers import Handler, HandlerFunction
+from .lifespan import SENDER, Hook, Life, Plan, set_local
+from .link import Link
+from .message import Message, Value
+from .serving import DEADLINE, IN_FLIGHT, Counters
+from .transport import DEFAULT_ENGINE, Opener, opener_of, started_by_engine
+from .watchdog import Watchdog
+from .watching import Watcher, WatcherFunction
+from .wire.frames import PRIORITY_DEFAULT, Debug, Output, Uninstall, Watch
+
+__all__ = ["DISPATCH_TIMEOUT", "Module"]
+
+#: Seconds that `dispatch` waits for the engine. Messages such as call.execute may pass through
+#: several handlers with 10 s each.
+DISPATCH_TIMEOUT = 60.0
+#: Characters of log text that go into one line: with four bytes each they fit the largest bufsize.
+OUTPUT_CHARACTERS = 16_000
+
+# Control characters as they stand in a log line; a line break in a text from a caller could
+# otherwise forge a line, or in `%%>output:` even be a command (engine.md Y3).
+_VISIBLE = {code: ascii(chr(code))[1:-1] for code in (*range(0x20), 0x7F)}
+
+_H = TypeVar("_H", bound=HandlerFunction)
+_W = TypeVar("_W", bound=WatcherFunction)
+_K = TypeVar("_K", bound=Hook)
+
+
+class Module:
+    """One external module of a Yate engine.
+
+    Args:
+        name: names the module in the engine: its `trackparam` and `debugname`.
+        deadline: seconds that a handler may take unless it says otherwise; never later than 80 %
+            of the engine's own timeout, which is read at attach.
+        max_in_flight: how many requests coroutine handlers may hold at once; `false` is answered
+            beyond that, at once, because each held request holds a thread of the engine.
+        dispatch_timeout: seconds that `dispatch` waits, None for as long as the link lasts.
+
+    Raises:
+        ConfigError: the name cannot be used.
+
+    Attributes:
+        name: as given.
+        counters: what became of the requests so far.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        deadline: float = DEADLINE,
+        max_in_flight: int = IN_FLIGHT,
+        dispatch_timeout: float | None = DISPATCH_TIMEOUT,
+    ) -> None:
+        if not name.strip(" \t") or not name.isprintable() or ":" in name:
+            raise ConfigError(f"{shown(name)} is no name for a module: use letters and digits")
+        if deadline <= 0:
+            raise ConfigError(f"a deadline of {deadline} s leaves no time: give more than 0")
+        self.name = name
+        self.counters = Counters()
+        self._dispatch_timeout = dispatch_timeout
+        self._plan = Plan(name, deadline, max_in_flight, self.counters)
+        self._life: Life | None = None
+
+    def __repr__(self) -> str:
+        return f"<Module {self.name!r} {'attached' if self.attached else 'not attached'}>"
+
+    # Registration
+
+    def handler(
+        self,
+        name: str,
+        priority: int = PRIORITY_DEFAULT,
+        *,
+        filter: tuple[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> Callable[[_H], _H]:
+        """Register a function that the engine consults about a message.
+
+        Args:
+            name: of the message, for example "call.route".
+            priority: the lowest is asked first; regexroute sits at 100, the drivers' call.execute
+                at 90.
+            filter: a parameter and the exact value it must have; absent counts as empty.
+            deadline: seconds the function may take.
+
+        Raises:
+            ConfigError: the engine could not install this.
+            LocalProtocolError: name or filter hold what no line can carry.
+        """
+
+        def register(function: _H) -> _H:
+            self._not_attached("@module.handler")
+            self._plan.table.add(Handler(name, function, priority, filter, deadline))
+            return function
+
+        return register
+
+    def watcher(self, name: str) -> Callable[[_W], _W]:
+        """Register a function that is told of a message after its dispatch; "" is every message."""
+        Watch(name).text()
+
+        def register(function: _W) -> _W:
+            self._not_attached("@module.watcher")
+            self._plan.watchers.append(Watcher(name, function))
+            return function
+
+        return register
+
+    def on_start(self, function: _K) -> _K:
+        """Register a function that runs before the first attempt to connect."""
+        return self._hook("start", function)
+
+    def on_connected(self, function: _K) -> _K:
+        """Register a function that runs whenever the module is attached and installed."""
+        return self._hook("connected", function)
+
+    def on_disconnected(self, function: _K) -> _K:
+        """Register a function that runs whenever an attached module has lost its engine."""
+        return self._hook("disconnected", function)
+
+    def on_stop(self, function: _K) -> _K:
+        """Register a function that runs at the end, after the link is closed."""
+        return self._hook("stop", function)
+
+    def _hook(self, event: str, function: _K) -> _K:
+        self._plan.hooks.setdefault(event, []).append(function)
+        return function
+
+    def _not_attached(self, what: str) -> None:
+        if self._life is not None:
+            raise ConfigError(f"{what} comes before the module is attached")
+
+    # Messages
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a link that is set up."""
+        return self._life is not None and self._life.primary is not None
+
+    def _link(self) -> Link:
+        link = self._life.primary if self._life else None
+        if link is None:
+            raise ConnectionLost(f"module {self.name} is not attached to an engine")
+        return link
+
+    async def dispatch(self, message: str | Message, /, **params: Value | None) -> Message:
+        """Send a message and wait until the engine's handlers are done with it.
+
+        Every keyword is a parameter of the message; None leaves it out. Limit the time with
+        `asyncio.timeout`, or for all with the module's `dispatch_timeout`.
+
+        Returns:
+            The message as the handlers left it, with `processed` and `retvalue`.
+
+        Raises:
+            ConnectionLost: not attached, or the link ended first. Nothing is sent again.
+            DispatchTimeout: no answer in time.
+            LocalProtocolError: the message cannot be sent.
+        """
+        link, made = self._link(), _made(message, params)
+        if not self._plan.reaches_further_connection(made.name):
+            return await link.dispatch(made, self._dispatch_timeout)
+        # The engine keeps our messages from our own handlers by connection (`reenter`). Where a
+        # further priority sits on a further connection, this mark does the same.
+        made[SENDER] = self._life.sender if self._life else ""
+        answer = await link.dispatch(made, self._dispatch_timeout)
+        answer.pop(SENDER, None)
+        return answer
+
+    async def enqueue(self, message: str | Message, /, **params: Value | None) -> None:
+        """Send a message without waiting for its handlers; the engine sends no answer.
+
+        Raises:
+            ConnectionLost: not attached.
+            LocalProtocolError: the message cannot be sent.
+        """
+        await self._link().send(_made(message, params).to_request())
+
+    async def setlocal(self, name: str, value: Value) -> str:
+        """Change a setting of our connections; it is set again after a reconnect.
+
+        Returns:
+            The value as the engine took it (it clamps numbers).
+
+        Raises:
+            ConfigError: the engine does not know the setting, or it is read only.
+            ConnectionLost: not attached.
+        """
+        primary, text = self._link(), Message("", {name: value})[name]
+        taken = await set_local(primary, name, text)
+        self._plan.settings[name] = text
+        if self._life is not None:
+            await self._life.setting_changed(name, text, taken)
+        return taken
+
+    async def getlocal(self, name: str) -> str:
+        """Ask for a setting of the connection or the engine, for example "engine.version".
+
+        Raises:
+            ConfigError: the engine does not know it.
+            ConnectionLost: not attached.
+        """
+        return await set_local(self._link(), name, "")
+
+    async def output(self, text: str) -> None:
+        """Write a line into the engine's log; line breaks and control characters are escaped.
+
+        A text too long for one line goes into several.
+
+        Raises:
+            ConnectionLost: not attached.
+        """
+        link = self._link()
+        for piece in _pieces(text):
+            await link.send(Output(piece))
+
+    async def debug(self, level: int, text: str) -> None:
+        """Write a line into the engine's debug log, at a level of 0 (most important) to 10.
+
+        Raises:
+            ConnectionLost: not attached.
+        """
+        link = self._link()
+        for piece in _pieces(text):
+            await link.send(Debug(level, piece))
+
+    async def uninstall(self, name: str) -> None:
+        """Remove all handlers of a message, here and in the engine.
+
+        Requests that are open are still answered by the handlers that have them.
+
+        Raises:
+            ConnectionLost: the link ended before the engine confirmed; the handlers are gone all
+                the same.
+        """
+        numbers = self._plan.table.remove(name)
+        for link in self._life.links(numbers) if self._life else ():
+            await link.command(Uninstall(name))
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        """Run work beside the handlers; a failure is logged, and it is cancelled at the end.
+
+        Raises:
+            ConnectionLost: the module is not attached or being attached.
+        """
+        if self._life is None:
+            work.close()
+            raise ConnectionLost(f"module {self.name} does not run")
+        return self._life.spawn(work)
+
+    # Life
+
+    async def attach(self, opener: Opener) -> None:
+        """Attach to the engine that `opener` connects to and return when all is installed.
+
+        Raises:
+            InstallRefused: the engine refused a handler or watcher.
+            ConfigError: a handler or setting cannot be had over this transport.
+        """
+        if self._life is not None:
+            raise ConfigError(f"module {self.name} is attached already")
+        self._life = Life(self._plan, opener)
+        try:
+            await self._life.begin()
+            await self._life.ready()
+        except BaseException:
+            await self.detach()
+            raise
+
+    async def detach(self) -> None:
+        """Leave the engine in good order: uninstall, answer what is open, quit, close.
+
+        Raises:
+            BaseException: what a handler raised that must end the process (guarantee A7).
+        """
+        life = self._life
+        if life is None:
+            return
+        try:
+            await life.end()
+        finally:
+            self._life = None
+
+    async def serve(self, engine: str | None = None) -> None:
+        """Attach and serve until cancelled, `stop` is called, or the engine closes our input.
+
+        Args:
+            engine: the address; see `run`.
+
+        Raises:
+            InstallRefused, ConfigError: as `attach`.
+        """
+        if self._life is not None:
+            raise ConfigError(f"module {self.name} is attached already")
+        self._life = Life(self._plan, opener_of(engine or default_engine()))
+        try:
+            await self._life.begin()
+            await self._life.over()
+        finally:
+            await self.detach()
+
+    def stop(self) -> None:
+        """End `serve` or `run` in good order."""
+        if self._life is not None:
+            self._life.stop()
+
+    def run(self, engine: str | None = None) -> None:
+        """Run the module until SIGTERM or SIGINT.
+
+        Args:
+            engine: `tcp://host:port`, `unix:///path` or `stdio:`. Without it, the environment
+                variable YATEWAY_ENGINE, else stdio when Yate started the script, else
+                tcp://127.0.0.1:5678.
+
+        Raises:
+            InstallRefused, ConfigError: as `attach`.
+        """
+        address = engine or default_engine()
+        runner = asyncio.Runner()
+        try:
+            runner.run(self._run(address))
+        finally:
+            # A handler that refuses to be cancelled must not keep the process alive, as waiting
+            # for it in the runner's own close would.
+            if not any(task.cancelling() for task in asyncio.all_tasks(runner.get_loop())):
+                runner.close()
+
+    async def _run(self, address: str) -> None:
+        with _signals(self.stop):
+            watchdog = Watchdog(self._running)
+            try:
+                await self.serve(address)
+            finally:
+                watchdog.stop()
+
+    def _running(self) -> str | None:
+        handler = self._life.server.running if self._life else None
+        return handler.label if handler else None
+
+
+def default_engine() -> str:
+    """Return the address that `Module.run` takes when it is given none."""
+    if address := os.environ.get("YATEWAY_ENGINE"):
+        return address
+    return "stdio:" if started_by_engine() else DEFAULT_ENGINE
+
+
+def _made(message: str | Message, params: dict[str, Value | None]) -> Message:
+    given = {name: value for name, value in params.items() if value is not None}
+    if isinstance(message, str):
+        return Message(message, given)
+    for name, value in given.items():
+        message[name] = value
+    return message
+
+
+def _pieces(text: str) -> list[str]:
+    visible = text.translate(_VISIBLE)
+    return [
+        visible[start : start + OUTPUT_CHARACTERS]
+        for start in range(0, len(visible), OUTPUT_CHARACTERS)
+    ]
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Stop in good order at the first SIGTERM or SIGINT; a second one has its usual effect."""
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT)
+
+    def stop_once() -> None:
+        restore()
+        stop()
+
+    def restore() -> None:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+    for number in caught:
+        loop.add_signal_handler(number, stop_once)
+    try:
+        yield
+    finally:
+        restore()

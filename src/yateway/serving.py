@@ -1,0 +1,334 @@
+"""Serves requests: whatever a handler does, each gets exactly one answer, before its deadline.
+
+It must not know how bytes travel or when links come and go. A synchronous handler runs right where
+its request is read, without a task. A coroutine runs in a task of its own with a timer; when the
+time is up the engine gets `false`, the task is cancelled, and what it may still return is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+
+from .errors import LocalProtocolError, shown
+from .handlers import Handler
+from .link import Link
+from .log import RateLimit, logger, told
+from .message import Message
+from .routing import Verdict
+
+__all__ = ["DEADLINE", "DEADLINE_SHARE", "IN_FLIGHT", "SLOW", "Counters", "Server"]
+
+#: Seconds a handler may take unless it says more or less (guarantee A3). The engine waits 10 s by
+#: default, but it has only 10 threads to wait with (engine.md Y10).
+DEADLINE = 2.0
+#: No deadline is later than this share of the engine's own `timeout`.
+DEADLINE_SHARE = 0.8
+#: Requests whose handler is suspended; beyond them `false` is answered at once (guarantee D1).
+IN_FLIGHT = 64
+#: A request held longer than this, in seconds, is counted and its handler named.
+SLOW = 0.25
+
+#: Seconds that cancelled handlers may take to clean up at the end.
+STUBBORN = 0.5
+
+#: What ends the process even when a handler raises it; its request is answered first (A7).
+FATAL = (KeyboardInterrupt, SystemExit, MemoryError)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What became of the requests of a module."""
+
+    served: int = 0
+    processed: int = 0
+    failed: int = 0
+    expired: int = 0
+    shed: int = 0
+    slow: int = 0
+
+
+class Server:
+    """Serves the requests of one module.
+
+    Args:
+        deadline: seconds for each handler that names none.
+        in_flight: how many requests may be suspended at once.
+        counters: where to count what becomes of them.
+        on_fatal: told of an error that must end the process, after its request was answered.
+
+    Attributes:
+        limit: the latest deadline, in seconds; the engine's timeout sets it at attach.
+        running: the handler whose code runs now, None between handlers; read by the watchdog.
+    """
+
+    def __init__(
+        self,
+        deadline: float,
+        in_flight: int,
+        counters: Counters,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._time = loop.time
+        self.deadline = deadline
+        self._in_flight = in_flight
+        self._on_fatal = on_fatal
+        self._pending: set[_Pending] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slow_log: dict[str, RateLimit] = {}
+        self._failure_log: dict[str, RateLimit] = {}
+        self._shed_log = RateLimit(1.0, self._time)
+        self.limit = float("inf")
+        self.counters = counters
+        self.running: Handler | None = None
+        self._asked: Handler | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are held by suspended handlers."""
+        return len(self._pending)
+
+    def serve(self, link: Link, message: Message, handlers: Sequence[Handler]) -> None:
+        """Ask the handlers in order until one processes the message, and answer."""
+        started = self._time()
+        self.counters.served += 1
+        self._asked = None
+        outcome = self.ask(link, message, handlers, 0)
+        if isinstance(outcome, bool):
+            self.answer(link, message, outcome, self._asked, started)
+        elif outcome is not None:
+            pending = _Pending(self, link, message, handlers, outcome, started)
+            self._pending.add(pending)
+            self._idle.clear()
+            self._tasks.add(pending.task)
+
+    def abandon(self) -> None:
+        """Cancel what works on requests of links that have ended; nobody waits for it."""
+        for pending in [p for p in self._pending if not p.open]:
+            pending.task.cancel()
+
+    async def finish(self) -> None:
+        """Wait until every suspended request is answered; their deadlines bound this."""
+        await self._idle.wait()
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Forget a task that has ended."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("a request was served with a fault of yateway itself: %s", told(error))
+
+    async def close(self) -> None:
+        """Cancel all work, also of handlers that answered early, and wait for its end."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            # A handler that refuses to be cancelled must not hold the process.
+            await asyncio.wait(self._tasks, timeout=STUBBORN)
+
+    def ask(
+        self, link: Link, message: Message, handlers: Sequence[Handler], position: int
+    ) -> bool | tuple[int, Awaitable[Verdict]] | None:
+        """Ask handlers from a position on; return what became of it, or where and what to await.
+
+        None means that the request was answered already, because a fatal error came.
+        """
+        for index in range(position, len(handlers)):
+            handler = handlers[index]
+            if not handler.matches(message):
+                continue
+            if handler.suspends and len(self._pending) >= self._in_flight and not position:
+                self.counters.shed += 1
+                self._shed_log.log(
+                    logging.WARNING,
+                    "%d requests are held by handlers, %s was declined unasked",
+                    self._in_flight,
+                    shown(message.name),
+                )
+                return False
+            if index:
+                message.checkpoint()
+            self.running = self._asked = handler
+            try:
+                result = handler.function(message)
+                if inspect.isawaitable(result):
+                    return index, result
+                if handler.apply(result, message):
+                    return True
+            except FATAL as error:
+                self.give_up(link, message, handler, error)
+                return None
+            except BaseException as error:
+                self.failed(message, handler, error)
+            finally:
+                self.running = None
+        return False
+
+    def settled(self, pending: _Pending) -> None:
+        """Forget a request that is answered; its task may go on."""
+        self._pending.discard(pending)
+        if not self._pending:
+            self._idle.set()
+
+    def expired(self, message: Message, handler: Handler) -> None:
+        """Take back what a handler changed whose time is up, and report it."""
+        message.rollback()
+        self.counters.expired += 1
+        limit = self._failure_log.setdefault(handler.label, RateLimit(1.0, self._time))
+        limit.log(
+            logging.ERROR,
+            "handler %s did not answer %s in time, the engine gets false",
+            handler.label,
+            shown(message.name),
+        )
+
+    def failed(self, message: Message, handler: Handler, error: BaseException) -> None:
+        """Take back what a failed handler changed, and report it; the next one is asked."""
+        message.rollback()
+        self.counters.failed += 1
+        limit = self._failure_log.setdefault(handler.label, RateLimit(1.0, self._time))
+        limit.log(
+            logging.ERROR,
+            "handler %s failed on %s and counts as declined: %s",
+            handler.label,
+            shown(message.name),
+            told(error),
+        )
+        logger.debug("the traceback of this failure", exc_info=error)
+
+    def give_up(self, link: Link, message: Message, handler: Handler, error: BaseException) -> None:
+        """Answer `false`, then end the process with an error that must not be swallowed."""
+        self.failed(message, handler, error)
+        if link.is_open(message):
+            link.finish(message, processed=False)
+            link.flush()
+        self._on_fatal(error)
+
+    def answer(
+        self,
+        link: Link,
+        message: Message,
+        processed: bool,
+        handler: Handler | None,
+        started: float,
+    ) -> None:
+        """Send the answer, unless there was one already; report what was held for long."""
+        if not link.is_open(message):
+            # Answered early, too late, or the link has ended.
+            return
+        self.counters.processed += processed
+        try:
+            link.finish(message, processed)
+        except LocalProtocolError as error:
+            # Only what a handler wrote can be impossible to send, so there is one to name.
+            if handler is not None:
+                self.failed(message, handler, error)
+        held = self._time() - started
+        if held > SLOW and handler is not None:
+            self.counters.slow += 1
+            limit = self._slow_log.setdefault(handler.label, RateLimit(10.0, self._time))
+            limit.log(
+                logging.WARNING,
+                "handler %s held %s for %.2f s; answer first with message.answer(), or spawn",
+                handler.label,
+                shown(message.name),
+                held,
+            )
+
+
+class _Pending:
+    """One request whose handler is suspended: its task and its timer."""
+
+    def __init__(
+        self,
+        server: Server,
+        link: Link,
+        message: Message,
+        handlers: Sequence[Handler],
+        waiting: tuple[int, Awaitable[Verdict]],
+        started: float,
+    ) -> None:
+        self._server = server
+        self._link = link
+        self._message = message
+        self._handlers = handlers
+        self._position, self._awaitable = waiting
+        self._started = started
+        self._begun = False
+        self._loop = asyncio.get_running_loop()
+        message.answered_by(self)
+        self._timer = self._arm()
+        self.task = self._loop.create_task(self._run(), name=self._handler.label)
+        self.task.add_done_callback(self._done)
+
+    @property
+    def open(self) -> bool:
+        """Whether the engine still waits."""
+        return self._link.is_open(self._message)
+
+    @property
+    def _handler(self) -> Handler:
+        return self._handlers[self._position]
+
+    async def answer_message(self, message: Message, processed: bool) -> None:
+        """Answer early; the task goes on."""
+        if not self.open:
+            raise LocalProtocolError(
+                f"{shown(message.name)} was answered already, or its deadline has passed"
+            )
+        self._settle(processed)
+
+    async def _run(self) -> None:
+        self._begun = True
+        server, link, message = self._server, self._link, self._message
+        while True:
+            handler = self._handler
+            processed = False
+            try:
+                processed = handler.apply(await self._awaitable, message)
+            except FATAL as error:
+                server.give_up(link, message, handler, error)
+                return
+            except asyncio.CancelledError:
+                # Whoever cancelled wants the task gone; `_done` answers.
+                raise
+            except BaseException as error:
+                server.failed(message, handler, error)
+            outcome = processed or server.ask(link, message, self._handlers, self._position + 1)
+            if not isinstance(outcome, tuple):
+                self._settle(bool(outcome))
+                return
+            self._position, self._awaitable = outcome
+            self._timer.cancel()
+            self._timer = self._arm()
+
+    def _arm(self) -> asyncio.TimerHandle:
+        deadline = self._handler.deadline or self._server.deadline
+        when = min(self._loop.time() + deadline, self._started + self._server.limit)
+        return self._loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        if self.open:
+            self._server.expired(self._message, self._handler)
+            self._settle(False)
+            self.task.cancel()
+
+    def _settle(self, processed: bool) -> None:
+        self._timer.cancel()
+        server = self._server
+        server.settled(self)
+        server.answer(self._link, self._message, processed, self._handler, self._started)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not self._begun and isinstance(self._awaitable, Coroutine):
+            # Cancelled before its first step: nothing else would ever close the coroutine.
+            self._awaitable.close()
+        if self.open:
+            self._message.rollback()
+        self._settle(False)
+        self._server.ended(task)
