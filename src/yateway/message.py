@@ -15,7 +15,8 @@ from typing import Protocol, TypeAlias
 
 from .errors import LocalProtocolError, shown
 from .wire.codec import escape, unescape
-from .wire.frames import Answer, Request, decode_params, encode_params
+from .wire.frames import Answer, Request
+from .wire.params import decode_params, encode_params
 
 __all__ = ["Message", "Value"]
 

@@ -48,9 +48,8 @@ from .frames import (
     Watch,
     Watched,
     encode,
-    from_engine,
-    message_id,
 )
+from .reading import from_engine, message_id
 
 __all__ = ["Connection", "Event", "Fault", "Reply", "State"]
 

@@ -1,42 +1,28 @@
-"""One frozen value per protocol line, both directions.
+"""One frozen value per protocol line, both directions; its `text()` is its line.
 
-It must not keep state: what a line means for a connection is decided in connection.py (the module's
-side) and engine/session.py (the engine's side). A frame's `text()` is its line; `from_engine` and
-`from_module` read the lines of one side with exactly that side's manners, which differ: a module's
-lines are read as leniently as the engine reads them (engine.md part 1).
-
-Parameters stay as they stand on the line, each led by a colon (":called=123:caller=100"), until
-somebody asks for them: most handlers read two of forty.
+It must not keep state or read lines: that is `reading.py`. What a line means for a connection is
+decided in `connection.py` (the module's side) and `engine/session.py` (the engine's side).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..errors import LocalProtocolError, RemoteProtocolError, shown
-from .codec import (
-    c_integer,
-    c_unsigned,
-    escape,
-    escape_name,
-    from_bytes,
-    leading_boolean,
-    to_bytes,
-    unescape,
-    unescape_name,
-    unescape_until_fault,
-)
+from ..errors import LocalProtocolError, shown
+from .codec import escape, to_bytes
 
 __all__ = [
+    "PRIORITY_DEFAULT",
     "Answer",
     "Connect",
     "Debug",
+    "EngineFrame",
     "ErrorIn",
     "Frame",
     "Install",
     "Installed",
+    "ModuleFrame",
     "Output",
     "Quit",
     "QuitDone",
@@ -49,19 +35,11 @@ __all__ = [
     "Unwatched",
     "Watch",
     "Watched",
-    "decode_params",
     "encode",
-    "encode_engine_params",
-    "encode_params",
-    "from_engine",
-    "from_module",
-    "message_id",
 ]
 
 ROLES = ("global", "channel", "play", "record", "playrec")
 PRIORITY_DEFAULT = 100
-#: Level of a `%%>debug:` line whose level is no number (DebugAll), and the largest (yatengine.h).
-DEBUG_ALL = 10
 
 
 def _word(flag: bool) -> str:
@@ -349,270 +327,3 @@ def encode(frame: Frame) -> bytes:
         LocalProtocolError: a field cannot be sent.
     """
     return to_bytes(frame.text()) + b"\n"
-
-
-# Parameters
-
-
-def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
-    """Return parameters as they stand on a module's line; the value None deletes.
-
-    Raises:
-        LocalProtocolError: a name or value cannot be sent; `field` names the parameter.
-    """
-    parts: list[str] = []
-    for name, value in params:
-        try:
-            parts.append(
-                f":{escape_name(name)}"
-                if value is None
-                else f":{escape_name(name)}={escape(value)}"
-            )
-        except LocalProtocolError as error:
-            error.field = name
-            raise
-    return "".join(parts)
-
-
-def encode_engine_params(params: Iterable[tuple[str, str]]) -> str:
-    """Return parameters as the engine writes them: `=` in a name becomes `%}`."""
-    return "".join(f":{escape(name).replace('=', '%}')}={escape(value)}" for name, value in params)
-
-
-def decode_params(params: str) -> Iterator[tuple[str, str | None]]:
-    """Yield the parameters of an engine's line in their order; a key without `=` has no value.
-
-    Raises:
-        RemoteProtocolError: a malformed escape or a raw control character.
-    """
-    for chunk in params.split(":"):
-        if chunk:
-            name, equals, value = chunk.partition("=")
-            yield unescape_name(name), unescape(value) if equals else None
-
-
-def _check_params(params: str, line: str) -> None:
-    """Refuse parameters that `decode_params` could not read, in a fraction of its time."""
-    quick = params.replace("%%", "").replace("%z", "") if "%" in params else params
-    # isprintable() is false for control characters, but for much else too: it only opens the way
-    # round the slow check, which most lines take (0.2 instead of 2 microseconds for 200 bytes).
-    if "%" in quick or not quick.isprintable():
-        try:
-            for _ in decode_params(params):
-                pass
-        except RemoteProtocolError as error:
-            raise RemoteProtocolError(str(error), line=line) from None
-
-
-# Lines of an engine, as a module reads them
-
-
-def from_engine(line: bytes) -> EngineFrame:
-    """Read one line that an engine sent.
-
-    Raises:
-        RemoteProtocolError: it is no line of the protocol; `line` holds it.
-    """
-    text = from_bytes(line)
-    keyword, _, rest = text.partition(":")
-    try:
-        if keyword == "%%>message":
-            id_, time, name, tail = rest.split(":", 3)
-            retvalue, colon, params = tail.partition(":")
-            params = colon + params
-            _check_params(params, text)
-            return Request(unescape(id_), int(time), unescape(name), unescape(retvalue), params)
-        if keyword == "%%<message":
-            id_, processed, name, tail = rest.split(":", 3)
-            retvalue, colon, params = tail.partition(":")
-            params = colon + params
-            _check_params(params, text)
-            return Answer(
-                unescape(id_), _flag(processed), unescape(name), unescape(retvalue), params
-            )
-        return _engine_reply(text, keyword, rest)
-    except ValueError:
-        raise RemoteProtocolError(f"cannot read {shown(text)}", line=text) from None
-    except RemoteProtocolError as error:
-        raise RemoteProtocolError(str(error), line=text) from None
-
-
-def _engine_reply(text: str, keyword: str, rest: str) -> EngineFrame:
-    if keyword in ("%%<install", "%%<uninstall"):
-        priority, name, success = rest.split(":")
-        reply = Installed if keyword == "%%<install" else Uninstalled
-        return reply(int(priority), name, _flag(success))
-    if keyword in ("%%<watch", "%%<unwatch"):
-        name, success = rest.rsplit(":", 1)
-        return (Watched if keyword == "%%<watch" else Unwatched)(name, _flag(success))
-    if keyword == "%%<setlocal":
-        name, value = rest.split(":", 1)
-        value, success = value.rsplit(":", 1)
-        return SetLocalDone(name, value, _flag(success))
-    if text == "%%<quit":
-        return QuitDone()
-    if text.startswith("Error in: "):
-        return ErrorIn(text[len("Error in: ") :])
-    raise ValueError
-
-
-def _flag(word: str) -> bool:
-    if word not in ("true", "false"):
-        raise ValueError
-    return word == "true"
-
-
-def message_id(line: str) -> str:
-    """Return the id of a message line that could not be read as a whole, empty if it has none."""
-    keyword, _, rest = line.partition(":")
-    # The id ends at its colon; without one the line may have been cut within the id.
-    id_, colon, _ = rest.partition(":")
-    if not colon or keyword not in ("%%>message", "%%<message"):
-        return ""
-    try:
-        return unescape(id_)
-    except RemoteProtocolError:
-        return ""
-
-
-# Lines of a module, as the engine reads them
-
-
-def from_module(line: bytes) -> ModuleFrame:
-    """Read one line that a module sent, exactly as leniently as the engine does.
-
-    Raises:
-        RemoteProtocolError: the engine reports the line with "Error in:", or for an answer says
-            nothing; then `partial` is the `Answer` as far as it was read, which the engine applies
-            if its id is that of a waiting request (`None` where nothing was read).
-    """
-    text = from_bytes(line)
-    keyword, colon, rest = text.partition(":")
-    if colon:
-        read = _MODULE_LINES.get(keyword)
-        if read is not None:
-            return read(rest, text)
-    elif text == "%%>quit":
-        return Quit()
-    raise RemoteProtocolError(f"cannot read {shown(text)}", line=text)
-
-
-def _connect(rest: str, text: str) -> Connect:
-    role, _, tail = rest.partition(":")
-    id_, _, type_ = tail.partition(":")
-    return Connect(role, id_, type_)
-
-
-def _install(rest: str, text: str) -> Install:
-    priority, tail = c_integer(rest)
-    # `>> ":"` skips to behind the next colon wherever it is, and nothing when there is none: this
-    # is how `install:abc:name` gets the priority 100 and `install:name` works at all.
-    tail = tail.partition(":")[2] if ":" in tail else tail
-    name, _, tail = tail.partition(":")
-    filter_name, _, filter_value = tail.partition(":")
-    return Install(
-        name,
-        PRIORITY_DEFAULT if priority is None else priority,
-        unescape_until_fault(filter_name),
-        unescape_until_fault(filter_value),
-    )
-
-
-def _setlocal(rest: str, text: str) -> SetLocal:
-    name, colon, value = rest.partition(":")
-    if not (name and colon):
-        raise RemoteProtocolError(f"cannot read {shown(text)}", line=text)
-    return SetLocal(name, value.strip(" \t"))
-
-
-def _debug(rest: str, text: str) -> Debug:
-    word, colon, content = rest.partition(":")
-    if not (word and colon):
-        raise RemoteProtocolError(f"cannot read {shown(text)}", line=text)
-    level, tail = c_integer(word)
-    level = DEBUG_ALL if level is None or tail else max(0, min(level, DEBUG_ALL))
-    return Debug(level, unescape_until_fault(content))
-
-
-def _request(rest: str, text: str) -> Request:
-    fault = RemoteProtocolError(f"cannot read {shown(text)}", line=text)
-    try:
-        id_, time, name, tail = rest.split(":", 3)
-    except ValueError:
-        raise fault from None
-    seconds, junk = c_unsigned(time) if time else (0, "")
-    if seconds is None or junk:
-        raise fault
-    try:
-        read = _Reading("")
-        read.body(name, tail)
-        return Request(unescape(id_), seconds, read.name, read.retvalue or "", read.encoded())
-    except RemoteProtocolError:
-        raise fault from None
-
-
-def _answer(rest: str, text: str) -> Answer:
-    id_, colon, rest = rest.partition(":")
-    word, colon2, body = rest.partition(":")
-    processed, junk = leading_boolean(word) if word else (False, "")
-    read = _Reading(id_, bool(processed))
-    fault = RemoteProtocolError(f"cannot read {shown(text)}", line=text)
-    if not (colon and colon2):
-        raise fault
-    if processed is None or junk:
-        if processed is not None:
-            fault.partial = read.answer()
-        raise fault
-    name, colon, tail = body.partition(":")
-    if body and not colon:
-        fault.partial = read.answer()
-        raise fault
-    try:
-        if body:
-            read.body(name, tail)
-    except RemoteProtocolError:
-        fault.partial = read.answer()
-        raise fault from None
-    return read.answer()
-
-
-@dataclass(slots=True)
-class _Reading:
-    """A message line while it is read: what was read before a fault stays (Message.cpp, 182)."""
-
-    id: str
-    processed: bool = False
-    name: str = ""
-    retvalue: str | None = None
-    params: list[tuple[str, str | None]] = field(default_factory=list)
-
-    def body(self, name: str, tail: str) -> None:
-        self.name = unescape(name)
-        retvalue, _, params = tail.partition(":")
-        self.retvalue = unescape(retvalue)
-        for chunk in filter(None, params.split(":")):
-            # The whole chunk is unescaped before its `=` is looked for.
-            key, equals, value = unescape(chunk).partition("=")
-            if not key:
-                raise RemoteProtocolError("a parameter without a name")
-            self.params.append((key, value if equals else None))
-
-    def encoded(self) -> str:
-        return encode_params(self.params)
-
-    def answer(self) -> Answer:
-        return Answer(self.id, self.processed, self.name, self.retvalue, self.encoded())
-
-
-_MODULE_LINES: dict[str, Callable[[str, str], ModuleFrame]] = {
-    "%%>connect": _connect,
-    "%%>install": _install,
-    "%%>uninstall": lambda rest, text: Uninstall(rest),
-    "%%>watch": lambda rest, text: Watch(rest),
-    "%%>unwatch": lambda rest, text: Unwatch(rest),
-    "%%>output": lambda rest, text: Output(rest.strip(" \t")),
-    "%%>debug": _debug,
-    "%%>setlocal": _setlocal,
-    "%%>message": _request,
-    "%%<message": _answer,
-}
