@@ -1,0 +1,98 @@
+"""How the suite runs: coroutines on a virtual clock, nothing left behind, nothing that hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import os
+import signal
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from inspect import iscoroutinefunction
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import hypothesis
+import pytest
+
+from yateway.testing import VirtualClockLoop
+
+# Real seconds after which a test counts as hanging; the long one for the real clock.
+LIMIT = 10.0
+LONG_LIMIT = 30.0
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("yateway", deadline=None)
+hypothesis.settings.load_profile("yateway")
+
+
+class StillRunning(KeyboardInterrupt):
+    """Raised inside a test that hangs: the one kind of exception that no task keeps to itself."""
+
+
+def pytest_collection_finish() -> None:
+    # What is imported by now stays: leave it out of the collection after each coroutine.
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("yate"):
+        prefix = os.environ.get("YATEWAY_YATE")
+        if not prefix or not Path(prefix, "bin", "yate").exists():
+            pytest.skip("YATEWAY_YATE names no installed engine")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    real = pyfuncitem.get_closest_marker("real_clock") is not None
+    property_test = getattr(pyfuncitem.obj, "hypothesis", None)
+    holder, name = (property_test, "inner_test") if property_test else (pyfuncitem, "obj")
+    if iscoroutinefunction(test := getattr(holder, name)):
+        loop_factory = asyncio.new_event_loop if real else VirtualClockLoop
+        setattr(holder, name, in_fresh_loop(test, loop_factory))
+    # A property is tried on a hundred examples and more.
+    limit = LONG_LIMIT if real or property_test else LIMIT
+    with time_limit(limit):
+        return (yield)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Fail the test that is still running after so many real seconds."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise StillRunning
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # and again, should cleaning up hang too
+    try:
+        yield
+    except StillRunning:
+        pytest.fail(f"still running after {seconds} real seconds")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def in_fresh_loop(
+    test: Callable[..., Coroutine[Any, Any, None]],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> Callable[..., None]:
+    """Make a coroutine test an ordinary one, which fails when it leaves anything behind."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        problems: list[str] = []
+        with asyncio.Runner(debug=False, loop_factory=loop_factory) as runner:
+            loop = runner.get_loop()
+            loop.set_exception_handler(lambda _, context: problems.append(f"loop: {context}"))
+            runner.run(test(*args, **kwargs))
+            problems += sorted(f"left pending: {task!r}" for task in asyncio.all_tasks(loop))
+        gc.collect()  # what nobody awaited complains when it goes
+        if problems:
+            pytest.fail("\n".join(problems), pytrace=False)
+
+    return run
