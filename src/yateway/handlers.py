@@ -67,9 +67,12 @@ class Handler:
 
     def matches(self, message: Message) -> bool:
         """Tell whether the filter lets the message through."""
-        return self.filter is None or message.get(self.filter[0], "") == self.filter[1]
+        if self.filter is None:
+            return True
+        name, value = self.filter
+        return message.get(name, "") == value
 
-    def apply(self, verdict: Verdict, message: Message) -> bool:
+    def apply(self, verdict: object, message: Message) -> bool:
         """Write what the handler returned into the message; tell whether it is processed.
 
         Raises:

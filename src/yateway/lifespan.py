@@ -227,7 +227,7 @@ class Life:
     # What the links tell
 
     def _request(self, number: int, link: Link, message: Message) -> None:
-        if message.get(SENDER) == self.sender:
+        if number and message.get(SENDER) == self.sender:
             link.finish(message, processed=False)
             return
         self.server.serve(link, message, self._plan.table.find(number, message.name))

@@ -11,10 +11,10 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import lru_cache
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar, overload
 
 from .errors import LocalProtocolError, shown
-from .wire.codec import escape, unescape
+from .wire.codec import escape, unescape_from_engine
 from .wire.frames import Answer, Request
 from .wire.params import decode_params, encode_params
 
@@ -22,6 +22,9 @@ __all__ = ["Message", "Value"]
 
 Value: TypeAlias = str | bool | int | float
 """What may be given as a parameter's value; a boolean becomes Yate's `true` or `false`."""
+
+
+_T = TypeVar("_T")
 
 
 def as_text(name: str, value: object) -> str:
@@ -217,6 +220,17 @@ class Message(MutableMapping[str, str]):
 
     # The mapping
 
+    @overload
+    def get(self, key: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, key: str, default: str, /) -> str: ...
+    @overload
+    def get(self, key: str, default: _T, /) -> str | _T: ...
+    def get(self, key: str, default: object = None, /) -> object:
+        """Return a parameter's value, or the default where there is no such parameter."""
+        value = self._find(key)
+        return default if value is None else value
+
     def __getitem__(self, key: str) -> str:
         value = self._find(key)
         if value is None:
@@ -267,7 +281,7 @@ class Message(MutableMapping[str, str]):
         start += len(needle)
         end = raw.find(":", start)
         value = raw[start:] if end < 0 else raw[start:end]
-        return unescape(value) if "%" in value else value
+        return unescape_from_engine(value)
 
     def _all(self) -> dict[str, str]:
         if self._params is None:

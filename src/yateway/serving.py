@@ -12,6 +12,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from types import NoneType
 
 from .errors import LocalProtocolError, shown
 from .handlers import Handler
@@ -37,6 +38,10 @@ STUBBORN = 0.5
 
 #: What ends the process even when a handler raises it; its request is answered first (A7).
 FATAL = (KeyboardInterrupt, SystemExit, MemoryError)
+
+
+# What most handlers return; `inspect.isawaitable` takes as long as a small handler.
+_PLAIN = (NoneType, bool, str)
 
 
 @dataclass(slots=True)
@@ -140,7 +145,7 @@ class Server:
         """
         for index in range(position, len(handlers)):
             handler = handlers[index]
-            if not handler.matches(message):
+            if handler.filter is not None and not handler.matches(message):
                 continue
             if handler.suspends and len(self._pending) >= self._in_flight and not position:
                 self.counters.shed += 1
@@ -156,7 +161,7 @@ class Server:
             self.running = self._asked = handler
             try:
                 result = handler.function(message)
-                if inspect.isawaitable(result):
+                if type(result) not in _PLAIN and inspect.isawaitable(result):
                     return index, result
                 if handler.apply(result, message):
                     return True

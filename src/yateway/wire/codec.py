@@ -17,6 +17,7 @@ from ..errors import LocalProtocolError, RemoteProtocolError, shown
 __all__ = [
     "c_integer",
     "c_unsigned",
+    "check_from_engine",
     "escape",
     "escape_name",
     "from_bytes",
@@ -24,20 +25,21 @@ __all__ = [
     "to_boolean",
     "to_bytes",
     "unescape",
-    "unescape_name",
+    "unescape_from_engine",
     "unescape_until_fault",
 ]
 
 FALSE_WORDS = ("false", "no", "off", "disable", "f")
 TRUE_WORDS = ("true", "yes", "on", "enable", "t")
 
-# What the engine escapes on output (String::msgEscape): 0x01 to 0x1f, the colon and the percent.
-_ESCAPES = {code: "%" + chr(code + 0x40) for code in (*range(1, 0x20), ord(":"))} | {ord("%"): "%%"}
-_MUST_ESCAPE = re.compile(r"[\x00-\x1f:%]")
+# Besides the percent and the colon the engine escapes 0x01 to 0x1f (String::msgEscape).
+_CONTROL = re.compile(r"[\x00-\x1f]")
 # What it accepts on input (String::msgUnescape): %%, %A to %_ and %z, and no raw control byte. The
 # group is missing where the text is at fault.
 _SPECIAL = re.compile(r"%([A-_z%])?|[\x00-\x1f]")
-_SPECIAL_IN_NAME = re.compile(r"%([A-_z%}])?|[\x00-\x1f]")
+# What it writes: also %}.
+_WRITTEN = re.compile(r"%([A-_z%}])?")
+_MAY_FOLLOW = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_z%}")
 
 _C_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 INT_MAX = 2**31 - 1
@@ -70,11 +72,20 @@ def escape(text: str) -> str:
     Raises:
         LocalProtocolError: the text holds NUL, which would end the line in the engine.
     """
-    if _MUST_ESCAPE.search(text) is None:
-        return text
-    if "\0" in text:
-        raise LocalProtocolError(f"cannot send NUL, it ends a line: remove it from {shown(text)}")
-    return text.translate(_ESCAPES)
+    if "%" in text:
+        text = text.replace("%", "%%")
+    if ":" in text:
+        text = text.replace(":", "%z")
+    # False for control characters, but for much else too: then the slow look decides.
+    return text if text.isprintable() else _CONTROL.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    if match[0] == "\0":
+        raise LocalProtocolError(
+            f"cannot send NUL, it ends a line: remove it from {shown(match.string)}"
+        )
+    return "%" + chr(ord(match[0]) + 0x40)
 
 
 def escape_name(name: str) -> str:
@@ -94,21 +105,39 @@ def escape_name(name: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """Undo `escape`.
+    """Undo `escape` as the engine does.
 
     Raises:
         RemoteProtocolError: a raw control character, or an escape the engine would not accept.
     """
+    if "%" not in text and text.isprintable():
+        return text
     return _SPECIAL.sub(_unescaped, text)
 
 
-def unescape_name(name: str) -> str:
-    """Undo the engine's escape of a parameter name, in which `%}` stands for `=`.
+def unescape_from_engine(text: str) -> str:
+    """Undo what the engine wrote, in which `%}` stands for `=`; raw control characters stay.
 
     Raises:
-        RemoteProtocolError: as `unescape`.
+        RemoteProtocolError: an escape that the engine does not write.
     """
-    return _SPECIAL_IN_NAME.sub(_unescaped, name)
+    return _WRITTEN.sub(_unescaped, text) if "%" in text else text
+
+
+def check_from_engine(text: str) -> None:
+    """Refuse what `unescape_from_engine` could not read, without building anything.
+
+    A line has few escapes or none: looking from one to the next costs a tenth of what reading every
+    character does (0.3 against 4 microseconds for 2 kB).
+
+    Raises:
+        RemoteProtocolError: an escape that the engine does not write.
+    """
+    place = text.find("%")
+    while place >= 0:
+        if text[place + 1 : place + 2] not in _MAY_FOLLOW:
+            raise RemoteProtocolError(f"malformed escape at {place} of {shown(text)}")
+        place = text.find("%", place + 2)
 
 
 def unescape_until_fault(text: str) -> str:

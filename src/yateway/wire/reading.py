@@ -14,9 +14,11 @@ from ..errors import RemoteProtocolError, shown
 from .codec import (
     c_integer,
     c_unsigned,
+    check_from_engine,
     from_bytes,
     leading_boolean,
     unescape,
+    unescape_from_engine,
     unescape_until_fault,
 )
 from .frames import (
@@ -42,7 +44,7 @@ from .frames import (
     Watch,
     Watched,
 )
-from .params import check_params, encode_params
+from .params import encode_params
 
 __all__ = ["from_engine", "from_module", "message_id"]
 
@@ -60,23 +62,21 @@ def from_engine(line: bytes) -> EngineFrame:
         RemoteProtocolError: it is no line of the protocol; `line` holds it.
     """
     text = from_bytes(line)
-    keyword, _, rest = text.partition(":")
     try:
-        if keyword == "%%>message":
-            id_, time, name, tail = rest.split(":", 3)
-            retvalue, colon, params = tail.partition(":")
-            params = colon + params
-            check_params(params, text)
-            return Request(unescape(id_), int(time), unescape(name), unescape(retvalue), params)
-        if keyword == "%%<message":
-            id_, processed, name, tail = rest.split(":", 3)
-            retvalue, colon, params = tail.partition(":")
-            params = colon + params
-            check_params(params, text)
-            return Answer(
-                unescape(id_), _flag(processed), unescape(name), unescape(retvalue), params
-            )
-        return _engine_reply(text, keyword, rest)
+        if "\0" in text:
+            raise RemoteProtocolError(f"NUL inside of {shown(text)}")
+        fields = text.split(":", 5)
+        keyword = fields[0]
+        if keyword in ("%%>message", "%%<message"):
+            params = ":" + fields.pop() if len(fields) == 6 else ""
+            check_from_engine(params)
+            _, id_, time_or_processed, name, retvalue = fields
+            id_ = unescape_from_engine(id_)
+            name, retvalue = unescape_from_engine(name), unescape_from_engine(retvalue)
+            if keyword == "%%>message":
+                return Request(id_, int(time_or_processed), name, retvalue, params)
+            return Answer(id_, _flag(time_or_processed), name, retvalue, params)
+        return _engine_reply(text, keyword, text[len(keyword) + 1 :])
     except ValueError:
         raise RemoteProtocolError(f"cannot read {shown(text)}", line=text) from None
     except RemoteProtocolError as error:
@@ -116,7 +116,7 @@ def message_id(line: str) -> str:
     if not colon or keyword not in ("%%>message", "%%<message"):
         return ""
     try:
-        return unescape(id_)
+        return unescape_from_engine(id_)
     except RemoteProtocolError:
         return ""
 

@@ -1,0 +1,28 @@
+"""`make bench`: measures, prints ratios, and writes JSON if asked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+
+from . import answers
+
+
+def main() -> None:
+    """Run what was chosen."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--rounds", type=int, default=3, help="times that all are measured")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    arguments = parser.parse_args()
+    print(f"Python {platform.python_version()}, {platform.machine()}\n")
+    rates = answers.measure(arguments.rounds, arguments.seconds)
+    answers.show(rates)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"answers": rates}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
