@@ -1,0 +1,48 @@
+"""The command `yateway`; each subcommand is a file of its own.
+
+Exit codes: 0 done, 1 failed, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from ..errors import YatewayError
+from . import demo, engine, run
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "run": (run, "run a module, attached to an engine"),
+    "engine": (engine, "run the embedded engine"),
+    "demo": (demo, "see a module at work on the embedded engine"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="yateway", description="The Python gateway to the Yate telephony engine."
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell more, on stderr")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (command, summary) in _COMMANDS.items():
+        command.add_arguments(
+            commands.add_parser(name, help=summary, description=command.__doc__)
+        )
+    given = parser.parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if given.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    try:
+        return _COMMANDS[given.command][0].run(given)
+    except YatewayError as error:
+        print(f"yateway: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 1

@@ -1,0 +1,137 @@
+"""Run a module, attached to an engine."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+from ..errors import ConfigError, shown
+from ..module import Module, default_engine
+from ..transport import opener_of
+
+__all__ = ["add_arguments", "load", "run"]
+
+#: Seconds that a module may take to drain before --reload kills it.
+RELOAD_PATIENCE = 15.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `yateway run`."""
+    parser.add_argument(
+        "module",
+        metavar="FILE_OR_MODULE[:NAME]",
+        help="a Python file or a dotted module, and the name of the Module in it",
+    )
+    parser.add_argument(
+        "--engine",
+        metavar="URL",
+        help="tcp://host:port, unix:///path or stdio:; else YATEWAY_ENGINE, else stdio: when Yate"
+        " started us, else tcp://127.0.0.1:5678",
+    )
+    parser.add_argument(
+        "--reload", action="store_true", help="start again whenever a Python file nearby changes"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the module until SIGTERM or SIGINT."""
+    engine = arguments.engine or default_engine()
+    opener_of(engine)
+    if arguments.reload:
+        return _run_reloading(arguments.module, engine)
+    load(arguments.module).run(engine)
+    return 0
+
+
+def load(name: str) -> Module:
+    """Import a module file and return the `Module` in it.
+
+    Args:
+        name: a file or a dotted module, optionally with `:NAME`.
+
+    Raises:
+        ConfigError: there is no such file, no Module in it, or several and none was named.
+    """
+    place, _, attribute = name.partition(":")
+    namespace = _import(place)
+    if attribute:
+        found = getattr(namespace, attribute, None)
+        if not isinstance(found, Module):
+            raise ConfigError(f"{shown(attribute)} in {shown(place)} is no yateway.Module")
+        return found
+    modules = {id(value): key for key, value in vars(namespace).items() if isinstance(value, Module)}
+    names = sorted(modules.values())
+    if not names:
+        raise ConfigError(f"{shown(place)} holds no yateway.Module: make one, module = Module(...)")
+    if len(names) > 1:
+        raise ConfigError(f"{shown(place)} holds several Modules: say {place}:NAME, one of {names}")
+    only: Module = getattr(namespace, names[0])
+    return only
+
+
+def _import(place: str) -> ModuleType:
+    path = Path(place)
+    if path.suffix != ".py" and not path.exists():
+        return _import_dotted(place)
+    if not path.is_file():
+        raise ConfigError(f"there is no file {shown(place)}")
+    # As if the file were started: what lies beside it can be imported.
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{shown(place)} is no Python file: give it the ending .py")
+    namespace = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = namespace
+    spec.loader.exec_module(namespace)
+    return namespace
+
+
+def _import_dotted(place: str) -> ModuleType:
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        # One that the user's own code misses is the user's to see, with its traceback.
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigError(f"there is neither a file nor a module {shown(place)}") from None
+
+
+def _run_reloading(name: str, engine: str) -> int:
+    try:
+        from watchfiles import PythonFilter, watch
+    except ImportError:
+        raise ConfigError("--reload needs watchfiles: pip install 'yateway[cli]'") from None
+    if engine == "stdio:":
+        raise ConfigError("--reload cannot restart a script that owns standard input and output")
+    place = Path(name.partition(":")[0])
+    folder = place.resolve().parent if place.is_file() else Path.cwd()
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    command = [sys.executable, "-m", "yateway", "run", name, "--engine", engine]
+    child = subprocess.Popen(command)
+    try:
+        for _ in watch(folder, watch_filter=PythonFilter(), stop_event=stopped):
+            print(f"yateway: {folder} has changed, starting again", file=sys.stderr)
+            _end(child)
+            child = subprocess.Popen(command)
+    finally:
+        _end(child)
+    return 0
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(RELOAD_PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,490 @@
+"""Requests and their one answer, whatever a handler does (guarantees A1 to A5, A7 to A10, D1)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.far import Far
+from yateway.errors import LocalProtocolError
+from yateway.handlers import Handler, HandlerFunction
+from yateway.link import Link
+from yateway.message import Message
+from yateway.routing import Continue, Reject, Route
+from yateway.serving import Counters, Server
+
+
+class Served:
+    """A link whose requests go to some handlers, and the far end that asks."""
+
+    def __init__(self, handlers: tuple[Handler, ...], in_flight: int) -> None:
+        self.far = Far()
+        self.fatal: list[BaseException] = []
+        self.server = Server(2.0, in_flight, Counters(), self.fatal.append)
+        self.link = Link(
+            self.far.near,
+            lambda link, message: self.server.serve(link, message, handlers),
+            lambda message: None,
+        )
+        self._ids = 0
+
+    def ask(self, params: str = "", retvalue: str = "keep") -> None:
+        """Let the engine ask."""
+        self._ids += 1
+        self.far.say(f"%%>message:{self._ids}:1:call.route:{retvalue}{params}")
+
+    async def answer(self, params: str = "") -> str:
+        """Let the engine ask, and return the answer without its id."""
+        self.ask(params)
+        (line,) = await self.far.hear()
+        return line.removeprefix(f"%%<message:{self._ids}:")
+
+
+@asynccontextmanager
+async def served(
+    *functions: HandlerFunction, in_flight: int = 64, deadline: float | None = None
+) -> AsyncIterator[Served]:
+    """Serve requests with handlers while the block lasts, and see that all were answered."""
+    handlers = tuple(Handler("call.route", f, deadline=deadline) for f in functions)
+    it = Served(handlers, in_flight)
+    running = asyncio.create_task(it.link.run())
+    try:
+        yield it
+        assert it.link.open_requests == 0
+    finally:
+        await it.server.close()
+        it.link.abort()
+        await running
+
+
+def sync(value: object) -> HandlerFunction:
+    """Return a handler that returns a value."""
+    return lambda message: value  # type: ignore[return-value]
+
+
+def coroutine(value: object) -> HandlerFunction:
+    """Return a coroutine handler that suspends once and returns a value."""
+
+    async def handler(message: Message) -> object:
+        await asyncio.sleep(0)
+        return value
+
+    return handler  # type: ignore[return-value]
+
+
+VERDICTS = [
+    (None, "false:"),
+    (False, "false:"),
+    (True, "true:"),
+    ("sip/a", "true::sip/a"),
+    ("", "true::"),
+    (Route("sip/a", x=1), "true::sip/a:x=1"),
+    (Reject("busy"), "true::-:error=busy"),
+    (Continue(x="1"), "false::keep:x=1"),
+]
+
+
+@pytest.mark.parametrize("make", [sync, coroutine])
+@pytest.mark.parametrize(("value", "answer"), VERDICTS)
+async def test_what_a_handler_returns(
+    make: Callable[[object], HandlerFunction], value: object, answer: str
+) -> None:
+    """Each verdict has its answer, for plain and coroutine handlers alike."""
+    async with served(make(value)) as it:
+        assert await it.answer() == answer
+
+
+@pytest.mark.parametrize("make", [sync, coroutine])
+@pytest.mark.parametrize("value", [1, 0, 1.5, [], {}, object(), b"x", Message])
+async def test_what_a_handler_must_not_return(
+    make: Callable[[object], HandlerFunction], value: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bad verdict is reported with the handler's name and place, and the engine gets `false`."""
+    with caplog.at_level(logging.ERROR, "yateway"):
+        async with served(make(value)) as it:
+            assert await it.answer() == "false:"
+    assert "test_serving.py:" in caplog.text
+    assert "a handler cannot return" in caplog.text
+
+
+ERRORS: list[BaseException] = [
+    Exception("x"),
+    ValueError("two\nlines"),
+    KeyError("called"),
+    TypeError(),
+    OSError(5, "disk"),
+    AssertionError(),
+    RuntimeError("\x1b[31m"),
+    StopIteration(),
+    StopAsyncIteration(),
+    GeneratorExit(),
+    asyncio.CancelledError(),
+    asyncio.InvalidStateError(),
+    TimeoutError(),
+    RecursionError(),
+    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+    UnicodeEncodeError("utf-8", "\ud800", 0, 1, "bad"),
+    LookupError(),
+    IndexError(),
+    AttributeError("x"),
+    NameError("x"),
+    ImportError("x"),
+    ZeroDivisionError(),
+    OverflowError(),
+    EOFError(),
+    BufferError(),
+    ConnectionResetError(),
+    NotImplementedError(),
+    LocalProtocolError("x"),
+    ExceptionGroup("several", [ValueError("a"), KeyError("b")]),
+    BaseExceptionGroup("several", [asyncio.CancelledError()]),
+    type("Own", (BaseException,), {})("own"),
+]
+
+
+@pytest.mark.parametrize("suspending", [False, True])
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+async def test_a_handler_that_raises_counts_as_declined(
+    error: BaseException, suspending: bool
+) -> None:
+    """Thirty kinds of errors: `false`, with parameters and return value untouched (A2)."""
+
+    def spoil(message: Message) -> None:
+        message["a"] = "spoiled"
+        message["new"] = "spoiled"
+        message.retvalue = "spoiled"
+        raise error
+
+    async def spoil_later(message: Message) -> None:
+        await asyncio.sleep(0)
+        spoil(message)
+
+    async with served(spoil_later if suspending else spoil) as it:
+        assert await it.answer(":a=1") == "false:"
+        assert it.fatal == []
+
+
+@pytest.mark.parametrize("suspending", [False, True])
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), MemoryError()])
+async def test_what_ends_the_process_is_answered_first(
+    error: BaseException, suspending: bool
+) -> None:
+    """The engine gets its `false` before the error goes on its way (A7)."""
+
+    def die(message: Message) -> None:
+        message["a"] = "spoiled"
+        raise error
+
+    async def die_later(message: Message) -> None:
+        await asyncio.sleep(0)
+        die(message)
+
+    async with served(die_later if suspending else die) as it:
+        assert await it.answer(":a=1") == "false:"
+        assert it.fatal == [error]
+
+
+async def test_what_ends_the_process_in_a_later_handler_is_answered_too() -> None:
+    """A plain handler behind a coroutine handler is guarded in the same way."""
+
+    def die(message: Message) -> None:
+        raise SystemExit
+
+    async with served(coroutine(None), die) as it:
+        assert await it.answer() == "false:"
+        assert len(it.fatal) == 1
+
+
+async def hang(message: Message) -> None:
+    """Never return."""
+    message["a"] = "spoiled"
+    await asyncio.get_running_loop().create_future()
+
+
+async def test_a_handler_that_hangs_is_cut_at_its_deadline() -> None:
+    """`false` goes out after 2.0 s, and the task is cancelled (A3)."""
+    cancelled = asyncio.Event()
+
+    async def waits(message: Message) -> None:
+        try:
+            await hang(message)
+        finally:
+            cancelled.set()
+
+    async with served(waits) as it:
+        started = asyncio.get_running_loop().time()
+        assert await it.answer(":a=1") == "false:"
+        assert asyncio.get_running_loop().time() - started == pytest.approx(2.0)
+        await cancelled.wait()
+        assert it.server.counters.expired == 1
+
+
+@pytest.mark.parametrize(
+    ("deadline", "limit", "expected"), [(0.5, 8, 0.5), (5.0, 8, 5.0), (30, 8, 8), (None, 0.8, 0.8)]
+)
+async def test_no_deadline_is_later_than_the_engine_allows(
+    deadline: float | None, limit: float, expected: float
+) -> None:
+    """A handler's own deadline holds, up to 80 % of the engine's timeout."""
+    async with served(hang, deadline=deadline) as it:
+        it.server.limit = limit
+        started = asyncio.get_running_loop().time()
+        assert await it.answer() == "false:"
+        assert asyncio.get_running_loop().time() - started == pytest.approx(expected)
+
+
+async def test_a_handler_that_swallows_its_cancellation_gives_no_second_answer() -> None:
+    """Work that ends after its deadline is dropped (A10)."""
+
+    async def stubborn(message: Message) -> str:
+        try:
+            await hang(message)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.1)
+        return "late"
+
+    async with served(stubborn) as it:
+        assert await it.answer() == "false:"
+        await asyncio.sleep(1)
+        assert await it.answer() == "false:"
+        await asyncio.sleep(1)
+        it.far.close()
+
+
+async def test_ten_thousand_races_with_the_deadline_give_one_answer_each() -> None:
+    """Handlers that end just before, at, and just after their deadline (A1, A10)."""
+    chance = random.Random(1)
+
+    async def racing(message: Message) -> bool:
+        await asyncio.sleep(2.0 + chance.choice((-1e-6, 0.0, 1e-6)))
+        return True
+
+    count = 10_000
+    async with served(racing, in_flight=count) as it:
+        for _ in range(count):
+            it.ask()
+        answers = await it.far.hear(count)
+        await asyncio.sleep(5)
+        ids = [answer.split(":")[1] for answer in answers]
+        assert sorted(ids, key=int) == [str(n) for n in range(1, count + 1)]
+        assert it.far.heard == []
+        assert 0 < it.server.counters.expired < count
+
+
+async def test_a_handler_cancelled_at_any_point_is_answered() -> None:
+    """Whoever cancels the task, at whatever await, the engine gets `false` (A5)."""
+    points = 6
+    for point in range(points + 1):
+        tasks: list[asyncio.Task[object]] = []
+
+        async def steps(message: Message, tasks: list[asyncio.Task[object]] = tasks) -> bool:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.append(task)
+            for _ in range(points):
+                await asyncio.sleep(1e-3)
+            return True
+
+        async with served(steps) as it:
+            it.ask()
+            if point == 0:
+                # Before the first step: the coroutine has not even begun.
+                while not it.server.in_flight:
+                    await asyncio.sleep(0)
+                it.server._pending.copy().pop().task.cancel()
+            else:
+                await asyncio.sleep(1e-3 * point - 5e-4)
+                tasks[0].cancel()
+            assert await it.far.hear() == ["%%<message:1:false:"]
+
+
+async def test_handlers_are_asked_in_order_and_see_what_the_earlier_ones_set() -> None:
+    """A decline still sends what was set; the first that processes ends it."""
+    asked: list[str] = []
+
+    def first(message: Message) -> None:
+        asked.append("first")
+        message["x"] = "1"
+
+    async def second(message: Message) -> None:
+        asked.append(f"second sees {message['x']}")
+        message["y"] = "2"
+
+    def third(message: Message) -> str:
+        asked.append(f"third sees {message['y']}")
+        return "done"
+
+    async with served(first, second, third, sync("never")) as it:
+        assert await it.answer() == "true::done:x=1:y=2"
+    assert asked == ["first", "second sees 1", "third sees 2"]
+
+
+@pytest.mark.parametrize("failing", [sync(7), coroutine(7), hang])
+async def test_a_failed_handler_takes_only_its_own_changes_with_it(failing: HandlerFunction) -> None:
+    """What earlier handlers set stays, and the next is asked unless the time is up."""
+
+    def first(message: Message) -> None:
+        message["x"] = "1"
+
+    async with served(first, failing) as it:
+        assert await it.answer(":a=1") == "false::keep:x=1"
+
+
+async def test_a_failed_handler_lets_the_next_one_answer() -> None:
+    """One bug does not take the other handlers' calls."""
+    async with served(sync(7), coroutine(7), sync("sip/a")) as it:
+        assert await it.answer() == "true::sip/a"
+        assert it.server.counters.failed == 2
+
+
+async def test_a_filter_is_checked_here_when_the_engine_does_not() -> None:
+    """A handler whose filter does not match is not asked; absent counts as empty."""
+    it = Served(
+        (
+            Handler("call.route", sync("a"), filter=("called", "1")),
+            Handler("call.route", sync("b"), filter=("called", "")),
+        ),
+        64,
+    )
+    running = asyncio.create_task(it.link.run())
+    assert await it.answer(":called=1") == "true::a"
+    assert await it.answer(":called=2") == "false:"
+    assert await it.answer() == "true::b"
+    it.link.abort()
+    await running
+
+
+async def test_nobody_to_ask_is_answered_false() -> None:
+    """A request that nothing was installed for is declined."""
+    async with served() as it:
+        assert await it.answer() == "false:"
+
+
+async def test_an_answer_that_no_line_can_carry_names_the_handler(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The engine gets a plain `false`, the log the handler and the parameter (A9)."""
+
+    def bad(message: Message) -> bool:
+        message["a=b"] = "x"
+        return True
+
+    with caplog.at_level(logging.ERROR, "yateway"):
+        async with served(bad) as it:
+            assert await it.answer() == "false:"
+    assert "bad (test_serving.py:" in caplog.text
+    assert "'a=b'" in caplog.text
+
+
+async def test_answering_early_frees_the_engine_and_the_work_goes_on() -> None:
+    """Ack, then work: the deadline is over with the answer; a second answer is an error."""
+    done: list[str] = []
+
+    async def works(message: Message) -> str:
+        await message.answer(True, retvalue="at once", x=1)
+        await asyncio.sleep(60)
+        with pytest.raises(LocalProtocolError, match="already"):
+            await message.answer()
+        done.append("worked")
+        return "dropped"
+
+    async with served(works, in_flight=1) as it:
+        assert await it.answer() == "true::at once:x=1"
+        assert it.server.in_flight == 0
+        await asyncio.sleep(61)
+        assert done == ["worked"]
+        it.ask()
+        assert await it.far.hear() == ["%%<message:2:true::at once:x=1"]
+
+
+async def test_beyond_the_bound_requests_are_declined_unasked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The 65th request that would be held is shed at once, with one warning (D1)."""
+    with caplog.at_level(logging.WARNING, "yateway"):
+        async with served(hang) as it:
+            for _ in range(70):
+                it.ask()
+            answers = await it.far.hear(6)
+            assert asyncio.get_running_loop().time() < 0.005
+            assert [answer.split(":")[1] for answer in answers] == [str(n) for n in range(65, 71)]
+            assert it.server.in_flight == 64
+            assert it.server.counters.shed == 6
+            await it.far.hear(64)
+    assert caplog.text.count("declined unasked") == 1
+
+
+async def test_plain_handlers_are_asked_even_when_many_are_held() -> None:
+    """A handler that does not suspend holds nothing and is never shed."""
+    async with served(sync("sip/a"), in_flight=0) as it:
+        assert await it.answer() == "true::sip/a"
+
+
+async def test_a_request_held_for_long_names_its_handler(caplog: pytest.LogCaptureFixture) -> None:
+    """More than 250 ms are counted, and warned of once in ten seconds."""
+
+    async def slow(message: Message) -> bool:
+        await asyncio.sleep(0.3)
+        return True
+
+    with caplog.at_level(logging.WARNING, "yateway"):
+        async with served(slow) as it:
+            for _ in range(3):
+                assert await it.answer() == "true:"
+            assert it.server.counters.slow == 3
+    assert caplog.text.count("slow (test_serving.py:") == 1
+
+
+async def test_requests_of_a_lost_link_are_given_up() -> None:
+    """Nobody waits for the answer: the work is cancelled."""
+    ended = asyncio.Event()
+
+    async def waits(message: Message) -> None:
+        try:
+            await hang(message)
+        finally:
+            ended.set()
+
+    async with served(waits) as it:
+        it.ask()
+        await asyncio.sleep(0.1)
+        it.far.close()
+        await asyncio.sleep(0.1)
+        it.server.abandon()
+        await asyncio.wait_for(ended.wait(), 0.1)
+        await asyncio.wait_for(it.server.finish(), 0.1)
+
+
+async def test_the_end_waits_for_answers_but_not_for_the_stubborn() -> None:
+    """`close` cancels, and leaves behind what refuses to go."""
+
+    async def stubborn(message: Message) -> None:
+        for _ in range(3):
+            try:
+                await asyncio.sleep(100)
+            except asyncio.CancelledError:
+                continue
+
+    async with served(stubborn) as it:
+        assert await it.answer() == "false:"
+        started = asyncio.get_running_loop().time()
+        await it.server.close()
+        assert asyncio.get_running_loop().time() - started == pytest.approx(0.5)
+        await it.server.close()
+        await it.server.close()
+
+
+async def test_an_awaitable_that_is_no_coroutine_is_awaited() -> None:
+    """A plain function may return a future; it is bounded all the same."""
+
+    def future(message: Message) -> Awaitable[bool]:
+        return asyncio.get_running_loop().create_future()
+
+    async with served(future) as it:
+        assert await it.answer() == "false:"
+        assert it.server.counters.expired == 1
