@@ -48,7 +48,9 @@ def show(rates: dict[str, dict[str, list[float]]]) -> None:
     for params, subjects in rates.items():
         peer = statistics.median(subjects["python-yate"])
         limit = statistics.median(subjects["bare asyncio loop"])
-        print(f"\n{params} parameters" + " " * 12 + "median      min      max  x python-yate  x bare")
+        print(
+            f"\n{params} parameters" + " " * 12 + "median      min      max  x python-yate  x bare"
+        )
         for subject, values in subjects.items():
             median = statistics.median(values)
             print(

@@ -27,8 +27,8 @@ class Far:
     async def hear(self, count: int = 1) -> list[str]:
         """Return the next lines of the module; fewer when it closes."""
         while len(self.heard) < count and (data := await self._end.receive()):
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            self.heard += [line.decode("utf-8", "surrogateescape") for line in lines]
+            *complete, self._rest = (self._rest + data).split(b"\n")
+            self.heard += [line.decode("utf-8", "surrogateescape") for line in complete]
         lines, self.heard = self.heard[:count], self.heard[count:]
         return lines
 
@@ -40,7 +40,7 @@ class Far:
         """Close the connection."""
         self._end.abort()
 
-    async def accept(self, *, timeout: str = "10000", refuse: str = "") -> list[str]:
+    async def accept(self, *, timeout: str = "10000", refuse: str | None = None) -> list[str]:
         """Reply to a module's set-up as an engine does, and return its lines.
 
         Args:

@@ -26,20 +26,18 @@ class Attached:
 
     def __init__(self) -> None:
         self.far = Far()
-        self.requests: list[Message] = []
-        self.notifications: list[Message] = []
+        self.requests: asyncio.Queue[Message] = asyncio.Queue()
+        self.notifications: asyncio.Queue[Message] = asyncio.Queue()
         self.link = Link(
             self.far.near,
-            lambda link, message: self.requests.append(message),
-            self.notifications.append,
+            lambda link, message: self.requests.put_nowait(message),
+            self.notifications.put_nowait,
         )
 
     async def request(self, *lines: str) -> Message:
         """Let the engine ask and return the request as it came."""
         self.far.say(*lines)
-        while not self.requests:
-            await asyncio.sleep(0)
-        return self.requests.pop()
+        return await self.requests.get()
 
 
 @asynccontextmanager
@@ -109,9 +107,7 @@ async def test_notifications_are_handed_on() -> None:
     """A watched message comes with what became of it."""
     async with attached() as it:
         it.far.say("%%<message::true:call.answered:x:id=sip/1")
-        while not it.notifications:
-            await asyncio.sleep(0)
-        (told,) = it.notifications
+        told = await it.notifications.get()
         assert (told.processed, told.name, told.retvalue, dict(told)) == (
             True,
             "call.answered",
@@ -224,7 +220,7 @@ async def test_a_half_line_at_the_end_is_no_event() -> None:
         it.far.say_bytes(b"%%>message:1:1:a")
         it.far.close()
         await asyncio.sleep(0.1)
-        assert it.requests == []
+        assert it.requests.empty()
 
 
 async def test_an_unreadable_request_is_answered_false() -> None:
@@ -233,7 +229,7 @@ async def test_an_unreadable_request_is_answered_false() -> None:
         it.far.say("%%>message:77:1:call.route::p=%a")
         assert await it.far.hear() == ["%%<message:77:false:"]
         assert it.link.faults == 1
-        assert it.requests == []
+        assert it.requests.empty()
 
 
 async def test_a_request_without_a_readable_id_closes_the_link_once_a_second() -> None:

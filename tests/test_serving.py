@@ -294,8 +294,8 @@ async def test_a_handler_cancelled_at_any_point_is_answered() -> None:
             it.ask()
             if point == 0:
                 # Before the first step: the coroutine has not even begun.
-                while not it.server.in_flight:
-                    await asyncio.sleep(0)
+                await it.far.near.drain()
+                await it.far.near.drain()
                 it.server._pending.copy().pop().task.cancel()
             else:
                 await asyncio.sleep(1e-3 * point - 5e-4)
@@ -325,7 +325,9 @@ async def test_handlers_are_asked_in_order_and_see_what_the_earlier_ones_set() -
 
 
 @pytest.mark.parametrize("failing", [sync(7), coroutine(7), hang])
-async def test_a_failed_handler_takes_only_its_own_changes_with_it(failing: HandlerFunction) -> None:
+async def test_a_failed_handler_takes_only_its_own_changes_with_it(
+    failing: HandlerFunction,
+) -> None:
     """What earlier handlers set stays, and the next is asked unless the time is up."""
 
     def first(message: Message) -> None:

@@ -30,17 +30,20 @@ __all__ = [
     "shown",
 ]
 
-#: How much of a foreign value an error or a log line shows, in characters. A caller can make a
-#: value as long as the engine's largest line; a log line stays under 1 KiB (guarantee F6).
+#: How many characters of a foreign value an error or a log line shows, and how many they may become
+#: by escaping. A caller can make a value as long as the engine's largest line; a log line shows up
+#: to three of them and stays under 1 KiB (guarantee F6).
 SHOWN_CHARACTERS = 75
+SHOWN_ESCAPED = 256
 
 
 def shown(value: str | bytes) -> str:
     """Return `value` quoted, escaped and cut so that it can stand in a log line or an error."""
     text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
-    if len(text) > SHOWN_CHARACTERS:
-        return f"{text[:SHOWN_CHARACTERS]!a}... ({len(text)} characters)"
-    return ascii(text)
+    quoted = ascii(text[:SHOWN_CHARACTERS])
+    if len(text) <= SHOWN_CHARACTERS and len(quoted) <= SHOWN_ESCAPED:
+        return quoted
+    return f"{quoted[:SHOWN_ESCAPED]}... ({len(text)} characters)"
 
 
 class YatewayError(Exception):

@@ -149,7 +149,7 @@ class Life:
         self._stopped.set()
 
     async def end(self) -> None:
-        """Uninstall, answer what is open, quit, close, run the stop hooks.
+        """Uninstall, answer what is open, quit, close, run the hooks of the end.
 
         Raises:
             BaseException: what a handler raised that must end the process.
@@ -157,6 +157,7 @@ class Life:
         try:
             await self._drain()
         finally:
+            was_connected, self._connected = self._connected, False
             tasks = [*self._keeping, *self._spawned]
             for task in tasks:
                 task.cancel()
@@ -164,7 +165,8 @@ class Life:
                 await asyncio.wait(tasks, timeout=END_TIMEOUT)
             await self.server.close()
             await self._watchers.close()
-            await _within(STOP_TIMEOUT, self._run_hooks("stop"))
+            for event in ("disconnected", "stop") if was_connected else ("stop",):
+                await _within(STOP_TIMEOUT, self._run_hooks(event))
         if self._fatal is not None:
             raise self._fatal
 

@@ -210,14 +210,12 @@ class Link:
             ticket=waiter,
         )
         self._flush_soon()
-        limit = asyncio.timeout(timeout)
         try:
-            async with limit:
+            async with asyncio.timeout(timeout):
                 frame = await waiter
         except TimeoutError:
-            if timeout is not None and limit.expired():
-                raise DispatchTimeout(message.name, timeout) from None
-            raise
+            assert timeout is not None
+            raise DispatchTimeout(message.name, timeout) from None
         # Replies are matched by id: nothing but an answer settles this one.
         assert isinstance(frame, Answer)
         answer = Message.from_wire(frame)

@@ -57,5 +57,10 @@ def told(error: BaseException) -> str:
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}"
         for frame in reversed(frames)
     )
-    text = f"{type(error).__name__}({shown(str(error))})"
+    try:
+        text = shown(str(error))
+    except Exception as fault:
+        # Somebody else's exception may fail to tell what it is; that must not become our failure.
+        text = f"its text fails with {type(fault).__name__}"
+    text = f"{type(error).__name__}({text})"
     return f"{text} at {places}" if places else text

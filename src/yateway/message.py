@@ -34,7 +34,8 @@ def as_text(name: str, value: object) -> str:
         TypeError: it is none of str, bool, int and float.
     """
     if isinstance(value, str):
-        return value
+        # A member of an enumeration of texts becomes the text that it is.
+        return str.__str__(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -154,17 +154,26 @@ class Module:
         """Whether there is a link that is set up."""
         return self._life is not None and self._life.primary is not None
 
-    def _link(self) -> Link:
-        link = self._life.primary if self._life else None
-        if link is None:
+    def _alive(self) -> tuple[Life, Link]:
+        if self._life is None or self._life.primary is None:
             raise ConnectionLost(f"module {self.name} is not attached to an engine")
-        return link
+        return self._life, self._life.primary
 
-    async def dispatch(self, message: str | Message, /, **params: Value | None) -> Message:
+    async def dispatch(
+        self,
+        message: str | Message,
+        params: Mapping[str, Value | None] | None = None,
+        /,
+        **more: Value | None,
+    ) -> Message:
         """Send a message and wait until the engine's handlers are done with it.
 
-        Every keyword is a parameter of the message; None leaves it out. Limit the time with
-        `asyncio.timeout`, or for all with the module's `dispatch_timeout`.
+        Args:
+            message: the message, or its name.
+            params: parameters, where their names are no Python identifiers ("callto.1").
+            more: further parameters; every keyword is one. None leaves a parameter out.
+
+        Limit the time with `asyncio.timeout`, or for all with the module's `dispatch_timeout`.
 
         Returns:
             The message as the handlers left it, with `processed` and `retvalue`.
@@ -174,24 +183,34 @@ class Module:
             DispatchTimeout: no answer in time.
             LocalProtocolError: the message cannot be sent.
         """
-        link, made = self._link(), _made(message, params)
+        life, link = self._alive()
+        made = _made(message, params, more)
         if not self._plan.reaches_further_connection(made.name):
             return await link.dispatch(made, self._dispatch_timeout)
         # The engine keeps our messages from our own handlers by connection (`reenter`). Where a
         # further priority sits on a further connection, this mark does the same.
-        made[SENDER] = self._life.sender if self._life else ""
+        made[SENDER] = life.sender
         answer = await link.dispatch(made, self._dispatch_timeout)
         answer.pop(SENDER, None)
         return answer
 
-    async def enqueue(self, message: str | Message, /, **params: Value | None) -> None:
+    async def enqueue(
+        self,
+        message: str | Message,
+        params: Mapping[str, Value | None] | None = None,
+        /,
+        **more: Value | None,
+    ) -> None:
         """Send a message without waiting for its handlers; the engine sends no answer.
+
+        The arguments are those of `dispatch`. The engine offers the message to our own handlers
+        too: without an id it does not know the sender (engine.md part 1).
 
         Raises:
             ConnectionLost: not attached.
             LocalProtocolError: the message cannot be sent.
         """
-        await self._link().send(_made(message, params).to_request())
+        await self._alive()[1].send(_made(message, params, more).to_request())
 
     async def setlocal(self, name: str, value: Value) -> str:
         """Change a setting of our connections; it is set again after a reconnect.
@@ -203,11 +222,11 @@ class Module:
             ConfigError: the engine does not know the setting, or it is read only.
             ConnectionLost: not attached.
         """
-        primary, text = self._link(), Message("", {name: value})[name]
+        life, primary = self._alive()
+        text = Message("", {name: value})[name]
         taken = await set_local(primary, name, text)
         self._plan.settings[name] = text
-        if self._life is not None:
-            await self._life.setting_changed(name, text, taken)
+        await life.setting_changed(name, text, taken)
         return taken
 
     async def getlocal(self, name: str) -> str:
@@ -217,7 +236,7 @@ class Module:
             ConfigError: the engine does not know it.
             ConnectionLost: not attached.
         """
-        return await set_local(self._link(), name, "")
+        return await set_local(self._alive()[1], name, "")
 
     async def output(self, text: str) -> None:
         """Write a line into the engine's log; line breaks and control characters are escaped.
@@ -227,7 +246,7 @@ class Module:
         Raises:
             ConnectionLost: not attached.
         """
-        link = self._link()
+        _, link = self._alive()
         for piece in _pieces(text):
             await link.send(Output(piece))
 
@@ -237,7 +256,7 @@ class Module:
         Raises:
             ConnectionLost: not attached.
         """
-        link = self._link()
+        _, link = self._alive()
         for piece in _pieces(text):
             await link.send(Debug(level, piece))
 
@@ -362,8 +381,13 @@ def default_engine() -> str:
     return "stdio:" if started_by_engine() else DEFAULT_ENGINE
 
 
-def _made(message: str | Message, params: dict[str, Value | None]) -> Message:
-    given = {name: value for name, value in params.items() if value is not None}
+def _made(
+    message: str | Message,
+    params: Mapping[str, Value | None] | None,
+    more: Mapping[str, Value | None],
+) -> Message:
+    both = {**(params or {}), **more}
+    given = {name: value for name, value in both.items() if value is not None}
     if isinstance(message, str):
         return Message(message, given)
     for name, value in given.items():

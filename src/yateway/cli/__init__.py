@@ -30,9 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-v", "--verbose", action="store_true", help="tell more, on stderr")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (command, summary) in _COMMANDS.items():
-        command.add_arguments(
-            commands.add_parser(name, help=summary, description=command.__doc__)
-        )
+        command.add_arguments(commands.add_parser(name, help=summary, description=command.__doc__))
     given = parser.parse_args(arguments)
     logging.basicConfig(
         stream=sys.stderr,

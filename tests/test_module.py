@@ -1,0 +1,607 @@
+"""Modules as users write them, on the embedded engine and against lines typed by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import pytest
+
+from tests.far import Far, opener_to
+from yateway.engine import Engine
+from yateway.errors import (
+    ConfigError,
+    ConnectionLost,
+    DispatchTimeout,
+    InstallRefused,
+    LocalProtocolError,
+)
+from yateway.message import Message
+from yateway.module import Module, default_engine
+
+
+def router() -> Module:
+    """Return the module of the README."""
+    module = Module("router")
+
+    @module.handler("call.route", priority=50)
+    async def route(message: Message) -> str | None:
+        if message.get("called") != "123":
+            return None
+        message["param1"] = "value1"
+        return "sip/sip:test@127.0.0.1"
+
+    return module
+
+
+async def test_123_is_routed() -> None:
+    """The example of the README holds."""
+    async with Engine(router()) as engine:
+        answer = await engine.dispatch("call.route", called="123")
+        declined = await engine.dispatch("call.route", called="9", retvalue="keep")
+    assert answer.processed
+    assert answer.retvalue == "sip/sip:test@127.0.0.1"
+    assert answer["param1"] == "value1"
+    assert answer["handlers"] == "router:50"
+    assert (declined.processed, declined.retvalue) == (False, "keep")
+
+
+async def test_the_set_up_is_what_the_protocol_asks_for() -> None:
+    """Connect comes first, then settings, then installs and watches, in one write."""
+    module = router()
+    module.watcher("call.answered")(print)
+    module.watcher("call.answered")(print)
+    module.watcher("")(print)
+    far = Far()
+    accepted = asyncio.create_task(far.accept())
+    await module.attach(opener_to(far))
+    assert await accepted == [
+        "%%>connect:global",
+        "%%>setlocal:bufsize:65536",
+        "%%>setlocal:trackparam:router",
+        "%%>setlocal:debugname:router",
+        "%%>setlocal:timeout:",
+        "%%>install:50:call.route",
+        "%%>watch:call.answered",
+        "%%>watch:",
+    ]
+    far.close()
+    await module.detach()
+
+
+async def test_a_filter_goes_to_the_engine_when_all_handlers_share_it() -> None:
+    """The engine filters by exact match, and only what all handlers want."""
+    module = Module("filters")
+    for filter in (("called", "1:2"), ("called", "1:2")):
+        module.handler("call.route", filter=filter)(print)
+    module.handler("call.execute", filter=("callto", "a"))(print)
+    module.handler("call.execute", filter=("callto", "b"))(print)
+    far = Far()
+    accepted = asyncio.create_task(far.accept())
+    await module.attach(opener_to(far))
+    assert (await accepted)[-2:] == [
+        "%%>install:100:call.route:called:1%z2",
+        "%%>install:100:call.execute",
+    ]
+    far.close()
+    await module.detach()
+
+
+async def test_a_priority_means_what_yate_means_by_it() -> None:
+    """Handlers at 50 and 150 are asked before and after what sits at 100 between them."""
+    module = Module("sandwich")
+    order: list[str] = []
+    for priority in (150, 50, 150):
+
+        @module.handler("call.route", priority)
+        def note(message: Message, priority: int = priority) -> None:
+            order.append(str(priority))
+
+    async with Engine(module) as engine:
+
+        def regexroute(message: Message) -> bool:
+            order.append("regexroute")
+            return False
+
+        engine.install("call.route", regexroute, 100)
+        answer = await engine.dispatch("call.route")
+        assert order == ["50", "regexroute", "150", "150"]
+        assert answer["handlers"] == "sandwich:50,sandwich:150"
+
+
+@pytest.mark.parametrize(("reenter", "expected"), [("false", []), ("true", [50, 150])])
+async def test_own_messages_reach_own_handlers_only_with_reenter(
+    reenter: str, expected: list[int]
+) -> None:
+    """This holds for handlers of every priority, whichever connection they sit on."""
+    module = Module("self")
+    asked: list[int] = []
+    module.handler("call.route", 50)(lambda message: asked.append(50))
+    module.handler("call.route", 150)(lambda message: asked.append(150))
+    async with Engine(module):
+        await module.setlocal("reenter", reenter)
+        answer = await module.dispatch("call.route", called="1")
+        assert dict(answer).keys() <= {"called", "handlers"}
+    assert asked == expected
+
+
+async def test_a_handler_may_dispatch_the_message_it_handles() -> None:
+    """Asking the engine from inside of a handler cannot deadlock (guarantee A11)."""
+    module = Module("recursive")
+
+    @module.handler("call.route")
+    async def route(message: Message) -> str | None:
+        if message.get("depth") == "3":
+            return "bottom"
+        inner = await module.dispatch("call.route", depth=int(message.get("depth", "0")) + 1)
+        return inner.retvalue
+
+    async with Engine(module) as engine:
+        started = asyncio.get_running_loop().time()
+        assert (await engine.dispatch("call.route")).retvalue == ""
+        await module.setlocal("reenter", value=True)
+        assert (await engine.dispatch("call.route")).retvalue == "bottom"
+        assert asyncio.get_running_loop().time() - started < 0.1
+
+
+async def test_standard_input_and_output_take_one_priority_for_a_name() -> None:
+    """There can be no second connection: the handlers are named, and nothing runs wrongly."""
+    module = Module("script")
+    module.handler("call.route", 50)(print)
+    module.handler("call.route", 150)(print)
+    far = Far()
+    far.near.single = True
+    with pytest.raises(ConfigError, match=r"50 .* 150 .* attach over TCP or UNIX"):
+        await module.attach(opener_to(far))
+
+
+async def test_a_script_does_not_connect_and_ends_with_its_input() -> None:
+    """Yate knows the role of a script; when its input ends, so does the script (C6)."""
+    module = router()
+    far = Far()
+    far.near.single = True
+    accepted = asyncio.create_task(far.accept())
+    await module.attach(opener_to(far))
+    assert (await accepted)[0] == "%%>setlocal:bufsize:65536"
+    far.close()
+    await module.detach()
+
+
+async def test_messages_of_our_own() -> None:
+    """dispatch waits, enqueue does not; None leaves a parameter out, booleans are Yate's."""
+    module = Module("sender")
+    seen: list[dict[str, str]] = []
+    async with Engine(module) as engine:
+
+        def look(message: Message) -> bool:
+            seen.append(dict(message))
+            return message.get("yes") == "true"
+
+        engine.install("test.it", look)
+        answer = await module.dispatch("test.it", {"callto.1": "x"}, yes=True, no=None, n=5)
+        assert answer.processed
+        assert dict(answer) == {"callto.1": "x", "yes": "true", "n": "5"}
+        assert (await module.dispatch(Message("test.it", retvalue="r"), yes="true")).retvalue == "r"
+        await module.enqueue("test.it", yes=False)
+        await asyncio.sleep(0.1)
+    assert seen == [{"callto.1": "x", "yes": "true", "n": "5"}, {"yes": "true"}, {"yes": "false"}]
+
+
+async def test_dispatch_has_a_time_limit() -> None:
+    """The module's own limit is an error that tells the name."""
+    module = Module("patient", dispatch_timeout=5)
+    async with Engine(module) as engine:
+        engine.install("slow", lambda message: asyncio.sleep(60, result=True))
+        with pytest.raises(DispatchTimeout, match=r"'slow' within 5 s"):
+            await module.dispatch("slow")
+
+
+async def test_settings_of_the_connection() -> None:
+    """setlocal returns what the engine took; an unknown one is an error with its name."""
+    module = Module("settings")
+    async with Engine(module):
+        assert await module.setlocal("maxqueue", 99999) == "10000"
+        assert await module.getlocal("maxqueue") == "10000"
+        assert await module.getlocal("trackparam") == "settings"
+        with pytest.raises(ConfigError, match=r"no\.such"):
+            await module.getlocal("no.such")
+        with pytest.raises(LocalProtocolError):
+            await module.setlocal("a:b", "1")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [("1000", 0.8), ("2500", 2.0), ("100000", 2.0), ("0", 2.0)]
+)
+async def test_the_engines_timeout_bounds_the_deadline(timeout: str, seconds: float) -> None:
+    """A hanging handler is cut at 2.0 s, or at 80 % of the engine's timeout (guarantee A3)."""
+    module = Module("hanging")
+
+    @module.handler("call.route")
+    async def hang(message: Message) -> None:
+        await asyncio.sleep(1000)
+
+    async with Engine(module) as engine:
+        await module.setlocal("timeout", timeout)
+        engine.install("call.route", lambda message: True, 200)
+        started = asyncio.get_running_loop().time()
+        assert (await engine.dispatch("call.route")).processed
+        assert asyncio.get_running_loop().time() - started == pytest.approx(seconds, abs=0.01)
+
+
+async def test_log_lines_cannot_become_commands() -> None:
+    """Line breaks are shown, not sent, and a long text goes into several lines (Y3, F2)."""
+    module = router()
+    far = Far()
+    accepted = asyncio.create_task(far.accept())
+    await module.attach(opener_to(far))
+    await accepted
+    await module.output("called by\n%%>install:0:engine.halt\r\0\x1b 100%")
+    await module.output("x" * 40_000)
+    await module.debug(3, "50%: \n")
+    lines = await far.hear(5)
+    assert lines[0] == "%%>output:called by\\n%%>install:0:engine.halt\\r\\x00\\x1b 100%"
+    assert "".join(line.removeprefix("%%>output:") for line in lines[1:4]) == "x" * 40_000
+    assert lines[4] == "%%>debug:3:50%%%z \\n"
+    far.close()
+    await module.detach()
+
+
+async def test_watchers_are_told_and_do_not_answer() -> None:
+    """A watcher sees what became of a message; the empty name sees all."""
+    module = Module("watching")
+    told: list[str] = []
+
+    @module.watcher("call.answered")
+    def answered(message: Message) -> None:
+        told.append(f"answered {message['id']} {message.processed}")
+
+    @module.watcher("")
+    async def everything(message: Message) -> None:
+        told.append(message.name)
+
+    async with Engine(module) as engine:
+        await engine.dispatch("call.answered", id="sip/1")
+        await engine.dispatch("chan.hangup", id="sip/1")
+        await asyncio.sleep(0.01)
+    assert told[0] == "answered sip/1 False"
+    assert told[1:] == ["call.answered", "chan.hangup"]
+
+
+async def test_uninstall_removes_a_handler_for_good() -> None:
+    """It is gone from the engine, and does not come back with a reconnect."""
+    module = router()
+    async with Engine(module) as engine:
+        await module.uninstall("call.route")
+        await module.uninstall("call.route")
+        assert not (await engine.dispatch("call.route", called="123")).processed
+        engine.drop()
+        await asyncio.sleep(2)
+        assert not (await engine.dispatch("call.route", called="123")).processed
+    await module.uninstall("call.route")
+
+
+async def test_hooks_run_in_their_order() -> None:
+    """start before the connection, connected after the install, stop at the end."""
+    module = router()
+    events: list[str] = []
+
+    @module.on_start
+    def start() -> None:
+        events.append(f"start {module.attached}")
+
+    @module.on_connected
+    async def connected() -> None:
+        answer = await module.dispatch("test.it")
+        events.append(f"connected {module.attached} {answer.processed}")
+
+    @module.on_disconnected
+    def disconnected() -> None:
+        events.append(f"disconnected {module.attached}")
+
+    @module.on_stop
+    async def stop() -> None:
+        events.append(f"stop {module.attached}")
+
+    async with Engine(module) as engine:
+        engine.install("test.it", lambda message: True)
+        await asyncio.sleep(0.1)
+        engine.drop()
+        await asyncio.sleep(2)
+    assert events == [
+        "start False",
+        "connected True True",
+        "disconnected False",
+        "connected True True",
+        "disconnected False",
+        "stop False",
+    ]
+
+
+async def test_a_refused_handler_or_watcher_is_an_error_with_its_name() -> None:
+    """InstallRefused names the message (guarantee C9)."""
+    for refuse in ("call.route", "call.answered"):
+        module = router()
+        module.watcher("call.answered")(print)
+        far = Far()
+        accepted = asyncio.create_task(far.accept(refuse=refuse))
+        with pytest.raises(InstallRefused) as caught:
+            await module.attach(opener_to(far))
+        await accepted
+        assert caught.value.name == refuse
+        assert not module.attached
+
+
+async def test_serve_ends_with_a_refused_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal is not tried again."""
+    module = router()
+    far = Far()
+    monkeypatch.setattr("yateway.module.opener_of", lambda url: opener_to(far))
+    accepted = asyncio.create_task(far.accept(refuse="call.route"))
+    with pytest.raises(InstallRefused):
+        await module.serve()
+    await accepted
+
+
+async def test_everything_is_restored_after_a_reconnect() -> None:
+    """50 handlers, watchers and settings come back each time, 100 times over (guarantee C1)."""
+    module = Module("many")
+    for number in range(50):
+        filter = ("n", str(number)) if number % 2 else None
+        module.handler(f"test.{number}", number + 1, filter=filter)(lambda message: True)
+    module.watcher("call.answered")(print)
+    ends = [Far() for _ in range(101)]
+    first = asyncio.create_task(ends[0].accept())
+    await module.attach(opener_to(*ends))
+    expected = await first
+    setting = asyncio.create_task(module.setlocal("timebomb", value=True))
+    assert await ends[0].hear() == ["%%>setlocal:timebomb:true"]
+    ends[0].say("%%<setlocal:timebomb:true:true")
+    await setting
+    expected.insert(4, "%%>setlocal:timebomb:true")
+    for before, after in pairwise(ends):
+        before.close()
+        assert await after.accept() == expected
+    await asyncio.sleep(0.1)
+    assert module.attached
+    ends[-1].close()
+    await module.detach()
+
+
+async def test_what_waits_when_the_engine_dies_fails_and_the_module_comes_back() -> None:
+    """A new engine knows nothing of the module until the module has attached again."""
+    module = router()
+    async with Engine(module) as engine:
+        engine.install("slow", lambda message: asyncio.sleep(60, result=True))
+        waiting = asyncio.create_task(module.dispatch("slow"))
+        await asyncio.sleep(0.1)
+        engine.kill()
+        with pytest.raises(ConnectionLost):
+            await waiting
+        await asyncio.sleep(0)
+        for call in (module.dispatch, module.enqueue, module.output, module.getlocal):
+            with pytest.raises(ConnectionLost, match="not attached"):
+                await call("x")
+        await engine.start()
+        await asyncio.sleep(15)
+        assert (await engine.dispatch("call.route", called="123")).processed
+
+
+async def test_the_end_answers_what_is_open_before_it_quits() -> None:
+    """Uninstall, answers, quit, close: 1,000 open requests all get theirs (guarantee A12)."""
+    count = 1000
+    module = Module("busy", max_in_flight=count)
+
+    @module.handler("call.route")
+    async def slow(message: Message) -> bool:
+        if message["n"] == "0":
+            await asyncio.sleep(1000)
+        await asyncio.sleep(1)
+        return True
+
+    far = Far()
+    accepted = asyncio.create_task(far.accept())
+    await module.attach(opener_to(far))
+    await accepted
+    far.say(*(f"%%>message:{n}:1:call.route::n={n}" for n in range(count)))
+    await asyncio.sleep(0.5)
+    leaving = asyncio.create_task(module.detach())
+    assert await far.hear() == ["%%>uninstall:call.route"]
+    far.say("%%<uninstall:100:call.route:true")
+    answers = await far.hear(count)
+    assert sorted(int(answer.split(":")[1]) for answer in answers) == list(range(count))
+    assert answers[-1] == "%%<message:0:false:"
+    assert await far.hear() == ["%%>quit"]
+    far.say("%%<quit")
+    started = asyncio.get_running_loop().time()
+    await leaving
+    assert asyncio.get_running_loop().time() - started < 1
+
+
+async def test_an_engine_that_says_nothing_does_not_hold_the_end() -> None:
+    """Uninstall and quit are waited for a second each, no longer."""
+    module = router()
+    far = Far()
+    accepted = asyncio.create_task(far.accept())
+    await module.attach(opener_to(far))
+    await accepted
+    started = asyncio.get_running_loop().time()
+    await module.detach()
+    assert asyncio.get_running_loop().time() - started <= 2.5
+
+
+async def test_what_must_end_the_process_ends_the_module() -> None:
+    """The request is answered, then the error goes on its way (guarantee A7)."""
+    module = Module("dying")
+
+    @module.handler("call.route")
+    def die(message: Message) -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        async with Engine(module) as engine:
+            assert not (await engine.dispatch("call.route")).processed
+            await asyncio.sleep(0.1)
+
+
+async def test_spawned_work_is_supervised(caplog: pytest.LogCaptureFixture) -> None:
+    """A failure is logged, what still runs is cancelled at the end, and nothing runs before."""
+    module = Module("spawning")
+    cancelled = asyncio.Event()
+
+    async def fail() -> None:
+        raise ValueError("spawned\nwork")
+
+    async def forever() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            cancelled.set()
+
+    with pytest.raises(ConnectionLost):
+        module.spawn(fail())
+    with caplog.at_level(logging.ERROR, "yateway"):
+        async with Engine(module):
+            module.spawn(fail())
+            module.spawn(forever())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+    assert cancelled.is_set()
+    assert "spawned work failed: ValueError(" in caplog.text
+    assert "spawned\nwork" not in caplog.text
+
+
+async def test_misuse_is_refused_with_a_remedy() -> None:
+    """Names, deadlines, late registration and double attachment."""
+    for name in ("", " ", "a\nb", "a:b"):
+        with pytest.raises(ConfigError, match="no name for a module"):
+            Module(name)
+    with pytest.raises(ConfigError, match="more than 0"):
+        Module("x", deadline=0)
+    module = router()
+    with pytest.raises(ConfigError):
+        module.handler("")(print)
+    with pytest.raises(LocalProtocolError):
+        module.watcher("a\nb")
+    async with Engine(module) as engine:
+        with pytest.raises(ConfigError, match="before the module is attached"):
+            module.handler("call.execute")(print)
+        with pytest.raises(ConfigError, match="before the module is attached"):
+            module.watcher("call.execute")(print)
+        with pytest.raises(ConfigError, match="attached already"):
+            await module.attach(engine.open)
+        with pytest.raises(ConfigError, match="attached already"):
+            await module.serve("tcp://127.0.0.1:1")
+        assert repr(module) == "<Module 'router' attached>"
+    assert repr(module) == "<Module 'router' not attached>"
+    module.stop()
+    await module.detach()
+
+
+@pytest.mark.parametrize(
+    ("environment", "pipes", "expected"),
+    [("unix:///x", True, "unix:///x"), ("", True, "stdio:"), ("", False, "tcp://127.0.0.1:5678")],
+)
+def test_the_engines_address_when_none_is_given(
+    environment: str, pipes: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment first, then the pipes of a script, then the article's address."""
+    monkeypatch.setenv("YATEWAY_ENGINE", environment)
+    monkeypatch.setattr("yateway.module.started_by_engine", lambda: pipes)
+    assert default_engine() == expected
+
+
+@contextmanager
+def engine_in_a_thread() -> Iterator[str]:
+    """Run an embedded engine beside the test and give its address."""
+    engine = Engine(listen=["tcp://127.0.0.1:0"])
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(engine.start(), loop).result()
+        yield engine.urls[0]
+    finally:
+        asyncio.run_coroutine_threadsafe(engine.stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.mark.real_clock
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, None])
+def test_run_ends_in_good_order(how: signal.Signals | None) -> None:
+    """SIGTERM, SIGINT and `stop` all end `run` without an error."""
+    module = router()
+    ended: list[str] = []
+
+    @module.on_connected
+    def leave() -> None:
+        if how is None:
+            module.stop()
+        else:
+            os.kill(os.getpid(), how)
+
+    module.on_stop(lambda: ended.append("stopped"))
+    with engine_in_a_thread() as url:
+        module.run(url)
+    assert ended == ["stopped"]
+
+
+@pytest.mark.real_clock
+def test_a_handler_that_blocks_is_named_while_it_blocks(caplog: pytest.LogCaptureFixture) -> None:
+    """`run` keeps a watchdog (guarantee A4), which knows the handler's name and place."""
+    module = Module("blocking")
+    released = threading.Event()
+
+    @module.handler("test.block")
+    def block(message: Message) -> None:
+        while "block (test_module.py:" not in caplog.text:
+            released.wait(0.01)
+        module.stop()
+
+    @module.on_connected
+    async def ask() -> None:
+        await module.setlocal("reenter", value=True)
+        await module.dispatch("test.block")
+
+    with engine_in_a_thread() as url, caplog.at_level(logging.WARNING, "yateway"):
+        module.run(url)
+    assert "the event loop is blocked" in caplog.text
+
+
+@pytest.mark.real_clock
+def test_run_does_not_wait_for_what_refuses_to_end() -> None:
+    """A task that swallows its cancellation does not keep the process."""
+    module = router()
+    refused = 0
+    tasks: list[asyncio.Task[object]] = []
+
+    async def stubborn() -> None:
+        nonlocal refused
+        while refused < 5:
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                refused += 1
+
+    @module.on_connected
+    def leave() -> None:
+        tasks.append(module.spawn(stubborn()))
+        module.spawn(asyncio.sleep(0)).add_done_callback(lambda task: module.stop())
+
+    with engine_in_a_thread() as url:
+        module.run(url)
+    assert refused == 1
+    # Bring it to its end, so that the test leaves nothing behind.
+    loop = tasks[0].get_loop()
+    for _ in range(4):
+        tasks[0].cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(tasks[0])
+    loop.close()
