@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import platform
 from pathlib import Path
 
-from . import answers
+from . import answers, latency
 
 
 def main() -> None:
@@ -20,8 +21,15 @@ def main() -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}\n")
     rates = answers.measure(arguments.rounds, arguments.seconds)
     answers.show(rates)
+    figures: dict[str, object] = {"answers": rates}
+    if latency.available():
+        times = asyncio.run(latency.measure(arguments.rounds, messages=200))
+        latency.show(times)
+        figures["latency"] = times
+    else:
+        print("\nno latency: YATEWAY_YATE names no installed engine")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"answers": rates}, indent=1))
+        arguments.json.write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

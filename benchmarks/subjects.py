@@ -74,7 +74,7 @@ def python_yate(port: int) -> None:
 
 
 def bare(port: int) -> None:
-    """The limit of Python itself: an asyncio protocol that cuts out the id, with a canned answer."""
+    """The limit of Python itself: an asyncio protocol that cuts ids out and answers canned."""
 
     class Canned(asyncio.Protocol):
         rest = b""

@@ -183,6 +183,8 @@ class Life:
         # but it reads nothing after quit (engine.md part 5, 9): the order matters.
         await _within(END_TIMEOUT, asyncio.gather(*uninstalls, return_exceptions=True))
         await self.server.finish()
+        for attachment in self._attachments:
+            attachment.leaving = True
         await _within(END_TIMEOUT, asyncio.gather(*(link.quit() for link in links)))
 
     def _raise_failure(self) -> None:

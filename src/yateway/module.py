@@ -251,7 +251,7 @@ class Module:
             await link.send(Output(piece))
 
     async def debug(self, level: int, text: str) -> None:
-        """Write a line into the engine's debug log, at a level of 0 (most important) to 10.
+        """Write a line into the engine's debug log, at a level of 1 (tests) to 10 (everything).
 
         Raises:
             ConnectionLost: not attached.

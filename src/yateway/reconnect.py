@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from .errors import ConnectionLost, shown
 from .link import Link
-from .log import logger, told
+from .log import logger
 from .message import Message
 from .transport import Opener, Transport
 
@@ -69,6 +69,7 @@ class Attachment:
     Attributes:
         link: the link, None while there is none that is set up.
         ready: set while there is one.
+        leaving: the end of the link is wanted, and no other is opened after it.
     """
 
     def __init__(
@@ -88,10 +89,11 @@ class Attachment:
         self._on_down = on_down
         self.link: Link | None = None
         self.ready = asyncio.Event()
+        self.leaving = False
         self._backoff = Backoff()
 
     async def run(self) -> None:
-        """Keep the link up until cancelled, or until the only connection there was has ended.
+        """Keep the link up until cancelled, or left, or the only connection there was has ended.
 
         Raises:
             YatewayError: trying again cannot help: a refused install, a fault in the settings.
@@ -103,12 +105,11 @@ class Attachment:
             except ConnectionLost:
                 return
             except (OSError, TimeoutError) as error:
-                # Where in asyncio it failed helps nobody: only what the system said.
-                logger.warning("cannot connect: %s", shown(str(error) or "no answer in time"))
+                logger.warning("cannot connect: %s", _reason(error))
             else:
                 since = loop.time()
                 await self._live(transport)
-                if transport.single:
+                if transport.single or self.leaving:
                     return
                 if loop.time() - since >= STABLE_AFTER:
                     self._backoff.reset()
@@ -127,7 +128,7 @@ class Attachment:
             async with asyncio.timeout(ATTACH_TIMEOUT):
                 await self._setup(link)
         except (ConnectionLost, TimeoutError) as error:
-            logger.warning("cannot attach to %s: %s", link.name, told(error))
+            logger.warning("cannot attach to %s: %s", link.name, _reason(error))
             return
         else:
             self.link = link
@@ -144,3 +145,8 @@ class Attachment:
             link.abort()
             # Its waiters fail in the one step that this takes.
             await reading
+
+
+def _reason(error: Exception) -> str:
+    # Where in asyncio it failed helps nobody: only what the system said.
+    return shown(str(error) or "no answer in time")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from asyncio.subprocess import Process
 from dataclasses import dataclass, field
@@ -78,7 +79,13 @@ async def _demo(file: Path) -> int:
     (url,) = engine.urls
     print(f"The embedded engine listens on {url}; {file.name} attaches to it.\n", flush=True)
     command = [sys.executable, "-m", "yateway", "run", str(file), "--engine", url]
-    module = await asyncio.create_subprocess_exec(*command)
+    module = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    telling = asyncio.create_task(_tell(file.stem, module))
     right = True
     try:
         await _attached(engine, module)
@@ -89,17 +96,25 @@ async def _demo(file: Path) -> int:
         await _attached(engine, module)
         right &= await _route(engine, _AFTER)
     except TimeoutError:
-        print("  wrong    the module does not attach")
+        print("  WRONG: the module does not attach")
         right = False
     finally:
         if module.returncode is None:
             module.terminate()
         right &= await module.wait() == 0
+        await telling
         await engine.stop()
     print("\nWhat went over the wire:\n")
     print(ladder(recording))
     print("Every answer was right." if right else "Something was wrong, see above.")
     return 0 if right else 1
+
+
+async def _tell(name: str, module: Process) -> None:
+    """Show what the module prints as it comes."""
+    assert module.stdout is not None
+    async for line in module.stdout:
+        print(f"  {name}: {line.decode(errors='replace').rstrip()}", flush=True)
 
 
 async def _attached(engine: Engine, module: Process) -> None:
@@ -114,5 +129,5 @@ async def _route(engine: Engine, call: _Call) -> bool:
     answer = await engine.dispatch(Message("call.route", call.params))
     right = call.is_right(answer)
     result = answer.retvalue if answer.processed else "declined"
-    print(f"  {'right' if right else 'WRONG'}  {call.title}: {result}")
+    print(f"  {'right' if right else 'WRONG'}: {call.title}: {result}", flush=True)
     return right

@@ -66,7 +66,9 @@ def load(name: str) -> Module:
         if not isinstance(found, Module):
             raise ConfigError(f"{shown(attribute)} in {shown(place)} is no yateway.Module")
         return found
-    modules = {id(value): key for key, value in vars(namespace).items() if isinstance(value, Module)}
+    modules = {
+        id(value): key for key, value in vars(namespace).items() if isinstance(value, Module)
+    }
     names = sorted(modules.values())
     if not names:
         raise ConfigError(f"{shown(place)} holds no yateway.Module: make one, module = Module(...)")
@@ -117,12 +119,12 @@ def _run_reloading(name: str, engine: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     command = [sys.executable, "-m", "yateway", "run", name, "--engine", engine]
-    child = subprocess.Popen(command)
+    child = subprocess.Popen(command)  # noqa: S603  our own interpreter
     try:
         for _ in watch(folder, watch_filter=PythonFilter(), stop_event=stopped):
             print(f"yateway: {folder} has changed, starting again", file=sys.stderr)
             _end(child)
-            child = subprocess.Popen(command)
+            child = subprocess.Popen(command)  # noqa: S603  our own interpreter
     finally:
         _end(child)
     return 0

@@ -1,0 +1,84 @@
+"""How long a lone request takes through the real engine, over TCP and over a UNIX socket.
+
+The engine's own floor is its idle polling, 5 ms by default, which each message meets; what a
+library adds over TCP is the delayed acknowledgement, unless it re-arms TCP_QUICKACK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import statistics
+import sys
+from pathlib import Path
+
+from tests.real_engine import RealEngine, real_engine
+from yateway import Module
+from yateway.transport import opener_of
+
+LIBRARIES = ("yateway", "python_yate")
+KINDS = ("unix", "tcp")
+
+
+def available() -> bool:
+    """Tell whether there is a real engine to measure on."""
+    return Path(os.environ.get("YATEWAY_YATE", ""), "bin", "yate").exists()
+
+
+async def measure(rounds: int, messages: int) -> dict[str, list[float]]:
+    """Return the times of all messages in milliseconds, by library and kind of socket."""
+    times: dict[str, list[float]] = {}
+    async with real_engine() as engine:
+        asker = Module("asker")
+        await asker.attach(opener_of(engine.unix))
+        for _ in range(rounds):
+            for library in LIBRARIES:
+                for kind in KINDS:
+                    taken = await _one(engine, asker, library, kind, messages)
+                    times.setdefault(f"{library} {kind}", []).extend(taken)
+        await asker.detach()
+    return times
+
+
+async def _one(
+    engine: RealEngine, asker: Module, library: str, kind: str, messages: int
+) -> list[float]:
+    address = engine.unix if kind == "unix" else engine.tcp
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.latency_subjects", library, address),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(20):
+            while not (await asker.dispatch("test.latency")).processed:
+                await asyncio.sleep(0.05)
+        clock = asyncio.get_running_loop().time
+        taken = []
+        for _ in range(messages):
+            started = clock()
+            await asker.dispatch("test.latency", called="123")
+            taken.append((clock() - started) * 1000)
+            # Lone requests come at any moment of the engine's polling, not in step with it.
+            await asyncio.sleep(random.uniform(0.0, 0.02))
+        return taken
+    finally:
+        process.kill()
+        await process.wait()
+        async with asyncio.timeout(20):
+            while (await asker.dispatch("test.latency")).processed:
+                await asyncio.sleep(0.05)
+
+
+def show(times: dict[str, list[float]]) -> None:
+    """Print means and the ratio of TCP to UNIX for each library.
+
+    Means, because a time is a matter of one or two polls of 5 ms, between which medians jump.
+    """
+    print("\na lone request through the real engine, milliseconds")
+    for library in LIBRARIES:
+        means = {kind: statistics.mean(times[f"{library} {kind}"]) for kind in KINDS}
+        print(
+            f"  {library.replace('_', '-'):12} UNIX {means['unix']:6.2f}"
+            f"   TCP {means['tcp']:6.2f}   TCP / UNIX {means['tcp'] / means['unix']:5.2f}"
+        )
