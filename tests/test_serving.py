@@ -276,6 +276,71 @@ async def test_ten_thousand_races_with_the_deadline_give_one_answer_each() -> No
         assert 0 < it.server.counters.expired < count
 
 
+def bad_verdict(message: Message) -> object:
+    """Return what no handler may."""
+    return object()
+
+
+def impossible(message: Message) -> object:
+    """Write what no line can carry."""
+    message["a=b"] = "\0"
+    return True
+
+
+def fail(message: Message) -> object:
+    """Raise."""
+    raise ExceptionGroup("several", [ValueError(), KeyError()])
+
+
+async def fail_later(message: Message) -> object:
+    """Suspend, then raise."""
+    await asyncio.sleep(0.01)
+    return fail(message)
+
+
+async def cancel_oneself(message: Message) -> object:
+    """Cancel the task that serves the request."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(1)
+    return True
+
+
+async def answer_then_fail(message: Message) -> object:
+    """Answer early, then raise."""
+    await message.answer(True)
+    return fail(message)
+
+
+FAULTS = [bad_verdict, impossible, fail, fail_later, cancel_oneself, answer_then_fail, hang]
+
+
+async def test_each_request_gets_exactly_one_answer() -> None:
+    """Of ten thousand, a fifth meets a handler at fault, and a fifth lines at fault (A1)."""
+    chance = random.Random(3)
+    count = 10_000
+
+    def handle(message: Message) -> object:
+        if chance.random() < 0.2:
+            return chance.choice(FAULTS)(message)
+        return coroutine(True)(message) if chance.random() < 0.5 else "sip/a"
+
+    async with served(handle, in_flight=count) as it:  # type: ignore[arg-type]
+        for number in range(1, count + 1):
+            broken = "%?" if chance.random() < 0.2 else ""
+            it.far.say(f"%%>message:{number}:1:call.route::a={broken}")
+            if number % 500 == 0:
+                it.far.say("nonsense", "%%<message:9:true:x:", "%%<install:1:x:true")
+                await asyncio.sleep(chance.random())
+        answers = await it.far.hear(count)
+        await asyncio.sleep(10)
+        assert sorted(int(line.split(":")[1]) for line in answers) == list(range(1, count + 1))
+        assert it.far.heard == []
+        counters = it.server.counters
+        assert min(counters.failed, counters.expired, it.link.faults) > 100
+
+
 async def test_a_handler_cancelled_at_any_point_is_answered() -> None:
     """Whoever cancels the task, at whatever await, the engine gets `false` (A5)."""
     points = 6
