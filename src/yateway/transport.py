@@ -10,8 +10,10 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+import io
 import os
 import socket
+import stat
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, cast
@@ -36,6 +38,8 @@ __all__ = [
 DEFAULT_ENGINE = "tcp://127.0.0.1:5678"
 #: Bytes that may wait to be written before `drain` waits (guarantee D2).
 WRITE_LIMIT = 1024 * 1024
+
+_NOT_IN_ADDRESS = {"?", "#", "\x7f", *map(chr, range(0x20))}
 
 # Linux only; elsewhere a lone request over TCP pays the delayed acknowledgement.
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -78,15 +82,15 @@ Opener: TypeAlias = Callable[[], Awaitable[Transport]]
 
 
 class _StreamTransport(asyncio.Protocol, Transport):
-    """A transport over one of asyncio's; for pipes, reading and writing are two of them."""
+    """A transport over one of asyncio's."""
+
+    _writer: asyncio.WriteTransport
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._received: list[bytes] = []
         self._ended = False
         self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.WriteTransport | None = None
-        self._others: list[asyncio.BaseTransport] = []
         self._writable = asyncio.Event()
         self._writable.set()
         self._closed = asyncio.Event()
@@ -95,11 +99,9 @@ class _StreamTransport(asyncio.Protocol, Transport):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            self._writer = transport
-            transport.set_write_buffer_limits(high=WRITE_LIMIT)
-        else:
-            self._others.append(transport)
+        # No isinstance: uvloop's transports derive from none of asyncio's.
+        self._writer = cast(asyncio.WriteTransport, transport)
+        self._writer.set_write_buffer_limits(high=WRITE_LIMIT)
         sock = transport.get_extra_info("socket")
         if sock is not None and _QUICKACK is not None and sock.family != socket.AF_UNIX:
             self._quickack = sock
@@ -157,23 +159,20 @@ class _StreamTransport(asyncio.Protocol, Transport):
         return data
 
     def write(self, data: bytes) -> None:
-        if self._writer is not None and not self._writer.is_closing():
+        if not self._writer.is_closing():
             self._writer.write(data)
 
     async def drain(self) -> None:
         await self._writable.wait()
 
     async def close(self) -> None:
-        for transport in (self._writer, *self._others):
-            if transport is not None:
-                transport.close()
+        self._writer.close()
         await self._closed.wait()
 
     def abort(self) -> None:
-        if self._writer is not None:
+        # asyncio's own raises when the connection has ended by `close`.
+        if not self._closed.is_set():
             self._writer.abort()
-        for transport in self._others:
-            transport.close()
 
 
 async def open_tcp(host: str, port: int) -> Transport:
@@ -224,12 +223,47 @@ def wrap_sockets(
 
 def started_by_engine() -> bool:
     """Tell whether standard input and output are both pipes, as when Yate started the script."""
-    import stat
-
     try:
         return all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in (0, 1))
     except OSError:
         return False
+
+
+class _StdioTransport(_StreamTransport):
+    """Writes to one pipe; what comes by the other is handed on by `_Input`."""
+
+    single = True
+    input: asyncio.BaseTransport
+
+    def __init__(self) -> None:
+        super().__init__("stdio:")
+        self.input_closed = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.input.close()
+
+    async def close(self) -> None:
+        await super().close()
+        await self.input_closed.wait()
+
+
+class _Input(asyncio.Protocol):
+    """The reading half of standard input and output."""
+
+    def __init__(self, transport: _StdioTransport) -> None:
+        self._transport = transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport.input = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # The answers to what was read may still be on their way out.
+        self._transport.eof_received()
+        self._transport.input_closed.set()
 
 
 async def open_stdio() -> Transport:
@@ -239,26 +273,41 @@ async def open_stdio() -> Transport:
     is empty: a stray line must not reach the protocol (features row 27).
 
     Raises:
-        OSError: they are not open.
+        ConfigError: they cannot carry it.
     """
+    if not all(map(_carries_bytes, (0, 1))):
+        raise ConfigError(
+            "standard input and output must be pipes, as when Yate starts the script:"
+            " give tcp://host:port or unix:///path"
+        )
     loop = asyncio.get_running_loop()
     read_fd, write_fd = _take_stdio()
-    transport = _StreamTransport("stdio:")
-    transport.single = True
-    await loop.connect_read_pipe(lambda: transport, os.fdopen(read_fd, "rb", 0))
+    transport = _StdioTransport()
+    await loop.connect_read_pipe(lambda: _Input(transport), os.fdopen(read_fd, "rb", 0))
     await loop.connect_write_pipe(lambda: transport, os.fdopen(write_fd, "wb", 0))
     return transport
 
 
+def _carries_bytes(fd: int) -> bool:
+    # On a file asyncio raises ValueError, the null device it never finds readable, and a socket it
+    # closes as soon as the other end speaks.
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or os.isatty(fd)
+
+
 def _take_stdio() -> tuple[int, int]:
     read_fd, write_fd = os.dup(0), os.dup(1)
-    # What was printed before this still waits in Python's buffer and goes to standard error too.
     os.dup2(2, 1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    # What was printed before this still waits in Python's buffer and goes to standard error too;
+    # what is printed from now on must not wait there until the script ends.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     return read_fd, write_fd
 
 
@@ -323,9 +372,14 @@ def opener_of(url: str) -> Opener:
     """
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
+        # As the look-up of the name will do it; what it cannot encode is no host.
+        host.encode("idna")
     except ValueError:
         raise _bad_address(url) from None
+    # `urlsplit` drops control characters and would cut a path at these.
+    if set(url) & _NOT_IN_ADDRESS or "@" in parts.netloc:
+        raise _bad_address(url)
     if parts.scheme == "tcp" and host and port and parts.path in ("", "/"):
         return lambda: open_tcp(host, port)
     if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:

@@ -1,7 +1,8 @@
 """Bytes to lines, whatever the pieces they come in.
 
-It must not know what a line means. Time is linear in the bytes and memory at most twice the limit:
-pieces of an unfinished line are kept apart and joined once (guarantees B5, B6).
+It must not know what a line means. Time is linear in the bytes, and memory about twice the limit,
+however small the pieces: each byte is looked at once, and copied once more while its line is
+unfinished (guarantees B5, B6).
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ class LineBuffer:
         limit: longest line in bytes, without its LF; may be changed between lines.
     """
 
-    __slots__ = ("_length", "_pieces", "limit")
+    __slots__ = ("_held", "limit")
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
         self.limit = limit
-        self._pieces: list[bytes] = []
-        self._length = 0
+        # One piece of memory: a list of pieces of two bytes would take thirty times as much.
+        self._held = bytearray()
 
     def __len__(self) -> int:
         """Return how many bytes of an unfinished line are held."""
-        return self._length
+        return len(self._held)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the lines that `data` completes; the rest is kept for the next call.
@@ -63,29 +64,21 @@ class LineBuffer:
         lines = data.split(b"\n")
         rest = lines.pop()
         for line in lines:
-            if self._length:
-                line = self._joined(line)
+            if self._held:
+                line = b"".join((self._held, line))
+                self._held.clear()
             if len(line) > self.limit:
                 raise self._too_long(len(line))
             if line.endswith(b"\r"):
                 line = line[:-1]
             if line:
                 yield line
-        if rest:
-            self._pieces.append(rest)
-            self._length += len(rest)
-            if self._length > self.limit:
-                raise self._too_long(self._length)
-
-    def _joined(self, end: bytes) -> bytes:
-        line = b"".join((*self._pieces, end))
-        self._pieces.clear()
-        self._length = 0
-        return line
+        self._held += rest
+        if len(self._held) > self.limit:
+            raise self._too_long(len(self._held))
 
     def _too_long(self, length: int) -> RemoteProtocolError:
-        self._pieces.clear()
-        self._length = 0
+        self._held.clear()
         return RemoteProtocolError(
             f"a line of {length} bytes or more exceeds the limit of {self.limit}"
         )
@@ -114,11 +107,13 @@ class EngineLineBuffer:
             RemoteProtocolError: overflow; the engine closes the connection without a word.
         """
         held = self._held
-        while data:
-            room = self.bufsize - 1 - len(held)
-            held += data[:room]
-            data = data[room:]
-            while end := _LINE_END.search(held):
+        taken = 0
+        while taken < len(data):
+            searched = len(held)
+            room = self.bufsize - 1 - searched
+            held += data[taken : taken + room]
+            taken += room
+            while end := _LINE_END.search(held, searched):
                 line = bytes(held[: end.start()]).removesuffix(b"\r")
                 if line:
                     yield line
@@ -127,6 +122,7 @@ class EngineLineBuffer:
                             f"bufsize was shrunk to {self.bufsize} below {len(held)} bytes held"
                         )
                 del held[: end.end()]
+                searched = 0
             if len(held) >= self.bufsize - 1:
                 raise RemoteProtocolError(
                     f"a line of {len(held)} bytes or more does not fit bufsize {self.bufsize}"

@@ -44,6 +44,7 @@ _MAY_FOLLOW = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_z%}")
 _C_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 INT_MAX = 2**31 - 1
 UINT_MAX = 2**32 - 1
+ULONG_MAX = 2**64 - 1
 
 
 def to_bytes(text: str) -> bytes:
@@ -70,14 +71,23 @@ def escape(text: str) -> str:
     """Escape one field for the wire.
 
     Raises:
-        LocalProtocolError: the text holds NUL, which would end the line in the engine.
+        LocalProtocolError: it holds NUL, which would end the line in the engine, or is no text.
     """
+    if type(text) is not str:
+        text = _plain(text)
     if "%" in text:
         text = text.replace("%", "%%")
     if ":" in text:
         text = text.replace(":", "%z")
     # False for control characters, but for much else too: then the slow look decides.
     return text if text.isprintable() else _CONTROL.sub(_escaped, text)
+
+
+def _plain(text: object) -> str:
+    if not isinstance(text, str):
+        raise LocalProtocolError(f"cannot send {type(text).__name__}: give a text")
+    # An f-string would show the name of an enumeration's member and not the text that it is.
+    return str.__str__(text)
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -97,11 +107,12 @@ def escape_name(name: str) -> str:
     """
     if not name:
         raise LocalProtocolError("a parameter needs a name: the engine refuses '=value'")
-    if "=" in name:
+    escaped = escape(name)
+    if "=" in escaped:
         raise LocalProtocolError(
             f"a parameter name cannot hold '=': rename {shown(name)}", field=name
         )
-    return escape(name)
+    return escaped
 
 
 def unescape(text: str) -> str:
@@ -141,9 +152,15 @@ def check_from_engine(text: str) -> None:
 
 
 def unescape_until_fault(text: str) -> str:
-    """Undo `escape` up to the first fault and drop the rest, as the engine does with filters."""
-    faults = (match.start() for match in _SPECIAL.finditer(text) if match[1] is None)
-    return unescape(text[: next(faults, len(text))])
+    """Undo `escape` up to the first fault and drop the rest, as the engine does with filters.
+
+    The percent of a malformed escape still counts, a raw control character does not (measured).
+    """
+    for match in _SPECIAL.finditer(text):
+        if match[1] is None:
+            kept = "%" if match[0] == "%" else ""
+            return unescape(text[: match.start()]) + kept
+    return unescape(text)
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -203,8 +220,11 @@ def c_unsigned(text: str) -> tuple[int | None, str]:
     if match is None:
         return None, text
     value = _c_value(match)
-    # strtoul negates within an unsigned long, so that "-1" is far above 32 bits; only "-0" fits.
-    if not 0 <= value <= UINT_MAX:
+    if not -ULONG_MAX <= value <= ULONG_MAX:
+        return None, text
+    # strtoul negates within an unsigned long, so that "-1" is far above 32 bits.
+    value %= ULONG_MAX + 1
+    if value > UINT_MAX:
         return None, text
     return value, text[match.end() :]
 

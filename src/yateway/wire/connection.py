@@ -158,9 +158,12 @@ class Connection(Generic[Ticket]):
         """Queue a line; with a ticket, its reply will come as `Reply` with that ticket.
 
         Raises:
-            LocalProtocolError: the line cannot be sent, is too long for the engine's buffer, or
-                the state does not allow it. Nothing was queued.
+            LocalProtocolError: the line cannot be sent, is too long for the engine's buffer, has
+                no reply that could bring the ticket back, or the state does not allow it. Nothing
+                was queued.
         """
+        if ticket is not None and type(frame) not in _REPLIES:
+            raise LocalProtocolError(f"{type(frame).__name__} has no reply: send it without ticket")
         if isinstance(frame, Connect) and self.state is not State.OPEN:
             raise LocalProtocolError("connect must be the first line, and is sent once")
         self._queue(encode(frame))
@@ -249,9 +252,8 @@ class Connection(Generic[Ticket]):
                 return self._stray(frame, "a request without an id cannot be answered")
             if frame.id in self._open:
                 # Each of the two is owed one answer; the ledger keeps the first.
-                self._queue(encode(Answer(frame.id, processed=False)))
                 error = RemoteProtocolError(f"request id {shown(frame.id)} is already open")
-                return Fault(error, answered=True)
+                return self._declined(frame.id, error)
             self._open.add(frame.id)
             return frame
         if isinstance(frame, Answer):
@@ -281,18 +283,24 @@ class Connection(Generic[Ticket]):
             return Reply(self._dispatched.pop(id_), frame)
         return self._stray(frame, "the engine could not read a line of ours")
 
+    def _declined(self, id_: str, error: RemoteProtocolError) -> Fault:
+        """Queue `false` for a request that nobody will see."""
+        if id_:
+            try:
+                self._queue(encode(Answer(id_, processed=False)))
+                return Fault(error, answered=True)
+            except LocalProtocolError:
+                pass  # an id longer than our lines may be, or we have said quit
+        return Fault(error, fatal=True)
+
     def _stray(self, frame: EngineFrame, reason: str) -> Fault:
         line = frame.text()
         return Fault(RemoteProtocolError(f"{reason}: {shown(line)}", line=line))
 
     def _unreadable(self, error: RemoteProtocolError) -> Fault | Reply[Ticket]:
         id_ = message_id(error.line)
-        if error.line.startswith("%%>message"):
-            if not id_:
-                return Fault(error, fatal=True)
-            if self.usable:
-                self._queue(encode(Answer(id_, processed=False)))
-            return Fault(error, answered=True)
+        if error.line.partition(":")[0] == "%%>message":
+            return self._declined(id_, error)
         if id_ in self._dispatched:
             return Reply(self._dispatched.pop(id_), error)
         return Fault(error)

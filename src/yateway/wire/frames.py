@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..errors import LocalProtocolError, shown
-from .codec import escape, to_bytes
+from .codec import INT_MAX, escape, to_bytes
 
 __all__ = [
     "PRIORITY_DEFAULT",
@@ -93,6 +93,12 @@ class Install:
 
     def text(self) -> str:
         _raw(self.name, "message name", "\0\n\r:")
+        if not -INT_MAX <= self.priority < INT_MAX:
+            raise LocalProtocolError(
+                f"the engine would read the priority {self.priority} as {PRIORITY_DEFAULT}: give"
+                f" less than {INT_MAX}",
+                field="priority",
+            )
         if not self.filter_name:
             return f"%%>install:{self.priority}:{self.name}"
         return (
@@ -163,7 +169,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Debug:
-    """`%%>debug:<level>:<text>`, a line in the engine's debug log; levels are 0 to 10."""
+    """`%%>debug:<level>:<text>`, a line in the engine's debug log; levels are 1 to 10."""
 
     level: int
     content: str
@@ -326,4 +332,8 @@ def encode(frame: Frame) -> bytes:
     Raises:
         LocalProtocolError: a field cannot be sent.
     """
-    return to_bytes(frame.text()) + b"\n"
+    text = frame.text()
+    # The last line of defence (guarantee F1): parameters and replies are put in as they are.
+    if "\n" in text or "\0" in text:
+        raise LocalProtocolError(f"a line feed or NUL would end the line early: {shown(text)}")
+    return to_bytes(text) + b"\n"

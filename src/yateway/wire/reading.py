@@ -48,7 +48,9 @@ from .params import encode_params
 
 __all__ = ["from_engine", "from_module", "message_id"]
 
-#: Level of a `%%>debug:` line whose level is no number (DebugAll), and the largest (yatengine.h).
+#: Levels of a `%%>debug:` line (yateclass.h): the least, and the largest, which also stands for one
+#: that is no number.
+DEBUG_TEST = 1
 DEBUG_ALL = 10
 
 
@@ -85,7 +87,9 @@ def from_engine(line: bytes) -> EngineFrame:
 
 def _engine_reply(text: str, keyword: str, rest: str) -> EngineFrame:
     if keyword in ("%%<install", "%%<uninstall"):
-        priority, name, success = rest.split(":")
+        # An uninstall takes its name as it is, colons included, and replies with it.
+        priority, name = rest.split(":", 1)
+        name, success = name.rsplit(":", 1)
         reply = Installed if keyword == "%%<install" else Uninstalled
         return reply(int(priority), name, _flag(success))
     if keyword in ("%%<watch", "%%<unwatch"):
@@ -176,7 +180,7 @@ def _debug(rest: str, text: str) -> Debug:
     if not (word and colon):
         raise RemoteProtocolError(f"cannot read {shown(text)}", line=text)
     level, tail = c_integer(word)
-    level = DEBUG_ALL if level is None or tail else max(0, min(level, DEBUG_ALL))
+    level = DEBUG_ALL if level is None or tail else max(DEBUG_TEST, min(level, DEBUG_ALL))
     return Debug(level, unescape_until_fault(content))
 
 

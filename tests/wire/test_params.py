@@ -1,0 +1,79 @@
+"""Parameters as they stand on a line, in both directions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from tests.wire.strategies import engine_params, module_params
+from yateway.errors import LocalProtocolError, RemoteProtocolError
+from yateway.wire.params import decode_params, encode_engine_params, encode_params
+
+
+@pytest.mark.parametrize(
+    ("params", "line"),
+    [
+        ([], ""),
+        ([("called", "123")], ":called=123"),
+        ([("a", "1"), ("b", "2"), ("a", "3")], ":a=1:b=2:a=3"),
+        ([("gone", None), ("empty", "")], ":gone:empty="),
+        ([("n", "a=b==c")], ":n=a=b==c"),
+        ([("k:%\x01", "v:%\n")], ":k%z%%%A=v%z%%%J"),
+        ([("caller name", " x ")], ":caller name= x "),
+        ([("é", "\udcff\x7f")], ":é=\udcff\x7f"),
+    ],
+)
+def test_a_modules_line(params: list[tuple[str, str | None]], line: str) -> None:
+    """Each parameter follows a colon, and one without a value is to be deleted."""
+    assert encode_params(params) == line
+    assert list(decode_params(line)) == params
+
+
+@given(module_params)
+def test_a_modules_line_and_back(params: list[tuple[str, str | None]]) -> None:
+    """Names, values, deletions and their order survive."""
+    assert list(decode_params(encode_params(params))) == params
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("", "x"), ("a=b", "x"), ("a=b", None), ("\0", "x"), ("a", "\0"), ("a", 5), ("a", True)],
+)
+def test_what_cannot_be_sent_is_named(name: str, value: str | None) -> None:
+    """The error names the parameter that cannot be sent, be it the name or the value."""
+    with pytest.raises(LocalProtocolError) as caught:
+        encode_params([("fine", "1"), (name, value), ("also fine", "2")])
+    assert caught.value.field == name
+
+
+def test_an_engines_line() -> None:
+    """The engine writes `=` in a name as `%}` and leaves it alone in a value (guarantee B9)."""
+    line = encode_engine_params([("p=q", "r=s"), ("=", ""), ("%:", "%:")])
+    assert line == ":p%}q=r=s:%}=:%%%z=%%%z"
+    assert list(decode_params(line)) == [("p=q", "r=s"), ("=", ""), ("%:", "%:")]
+
+
+@given(engine_params)
+def test_an_engines_line_and_back(params: list[tuple[str, str]]) -> None:
+    """Whatever the engine writes is read, also the names that it cannot read itself."""
+    assert list(decode_params(encode_engine_params(params))) == params
+
+
+def test_values_are_not_split_at_every_equals_sign() -> None:
+    """Only the first `=` ends a name: a value may hold more, and a name may stand alone."""
+    line = ":sdp=a=b:c==:alone:=v"
+    assert list(decode_params(line)) == [("sdp", "a=b"), ("c", "="), ("alone", None), ("", "v")]
+
+
+def test_empty_parameters_are_skipped() -> None:
+    """Colons with nothing between them mean nothing."""
+    assert list(decode_params("::a=1:::b::")) == [("a", "1"), ("b", None)]
+
+
+@pytest.mark.parametrize("line", [":a=%", ":a=%!", ":%a=1", ":a%", ":a=%@"])
+def test_a_malformed_escape_is_an_error(line: str) -> None:
+    """An escape that no engine writes is an error, when it is reached."""
+    params = decode_params(":good=1" + line)
+    assert next(params) == ("good", "1")
+    with pytest.raises(RemoteProtocolError, match="malformed escape"):
+        next(params)
