@@ -9,13 +9,25 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Protocol
 
 from ..errors import YatewayError
 from . import demo, engine, run
 
 __all__ = ["main"]
 
-_COMMANDS = {
+
+class _Command(Protocol):
+    """What each file of this folder offers."""
+
+    __doc__: str | None
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+_COMMANDS: dict[str, tuple[_Command, str]] = {
     "run": (run, "run a module, attached to an engine"),
     "engine": (engine, "run the embedded engine"),
     "demo": (demo, "see a module at work on the embedded engine"),
