@@ -1,0 +1,203 @@
+"""One run of the engine, from its start to its end: the sessions, the clock, the engine's messages.
+
+It must not listen anywhere: connections are given to it. A restarted engine is another run, which
+knows nothing of the modules that were attached to the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from ..errors import ConfigError, ConnectionLost
+from ..transport import Transport
+from ..wire.codec import TRUE_WORDS
+from . import scripts
+from .config import ConfigFile, Script, external_modules
+from .dispatcher import Dispatcher, EngineMessage, Handler
+from .listeners import Address
+from .recording import Tap
+from .session import Session, logger
+from .settings import Facts, Settings, run_params
+
+__all__ = ["Run"]
+
+#: How often a handler of engine.stop may put the end off, by a second each time (MAX_STOP).
+STOP_DELAYS = 5
+#: Where modules are disconnected among the handlers of engine.halt (`halt_priority`).
+HALT_PRIORITY = 1000
+#: A tick that would follow sooner than this, in seconds, is left out (Engine.cpp, `run`).
+SHORTEST_TICK = 0.25
+
+
+class Run:
+    """One run.
+
+    Args:
+        folder: of the configuration files; None for the defaults.
+        runid: tells it from other runs.
+        tap: makes what listens to a connection, given its name.
+
+    Attributes:
+        dispatcher: takes messages to handlers and watchers.
+        facts: what modules may ask for.
+        modules: what the configuration says about modules.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+
+    def __init__(self, folder: Path | None, runid: int, tap: Callable[[str], Tap] | None) -> None:
+        main = folder / "yate.conf" if folder else None
+        config = ConfigFile(main if main and main.exists() else None)
+        params = run_params(config, str(folder or ""), runid)
+        loaded = {
+            setting.name.removesuffix(".yate")
+            for setting in config.sections.get("modules", ())
+            if setting.value in TRUE_WORDS
+        }
+        self.facts = Facts(params, config, frozenset(loaded | {"extmodule"}))
+        self.modules = external_modules(
+            ConfigFile(folder / "extmodule.conf" if folder else None), params
+        )
+        self._loop = asyncio.get_running_loop()
+        # From here on time follows the loop's clock, whatever happens to the clock on the wall.
+        self._epoch = time.time() - self._loop.time()
+        self._tap = tap
+        self._serial = 0
+        self._connections = 0
+        self._sessions: list[Session] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending = False
+        self.dispatcher = Dispatcher(params.get("trackparam", ""), self._arm)
+        self.dispatcher.install(Handler("engine.halt", HALT_PRIORITY, self._halted))
+
+    # What sessions need
+
+    def now(self) -> int:
+        """Return the time in seconds since the epoch."""
+        return int(self._epoch + self._loop.time())
+
+    def new_id(self) -> str:
+        """Return an id as the real engine makes them: an address, and a number of 31 bits."""
+        # An odd factor takes each serial number to another one, so that no id ever comes twice.
+        self._serial += 1
+        return f"0x7f{self._serial % 64:02x}5e7f0c60.{self._serial * 1103515245 % 2**31}"
+
+    # Connections
+
+    def serve(self, transport: Transport, address: Address) -> None:
+        """Serve a new connection."""
+        self._spawn(self._attend(self._session(transport, address)))
+
+    async def start_script(self, script: Script) -> None:
+        """Start a script and serve it; again when it ends and has asked for that.
+
+        Raises:
+            ConfigError: it cannot be started.
+        """
+        self._spawn(self._attend_script(script, await scripts.start(script)))
+
+    def _session(self, transport: Transport, address: Address, *, script: bool = False) -> Session:
+        settings = Settings(self.modules.defaults, address.title, script=script)
+        self._connections += 1
+        tap = self._tap(f"c{self._connections}") if self._tap else None
+        if tap is not None:
+            tap("A", event=f"connect {address}")
+        session = Session(self, transport, settings, role=address.role, tap=tap)
+        self._sessions.append(session)
+        return session
+
+    async def _attend(self, session: Session) -> None:
+        try:
+            await session.run()
+        finally:
+            self._sessions.remove(session)
+
+    async def _attend_script(self, script: Script, transport: Transport) -> None:
+        address = Address(name=script.name, kind="stdio", role="global")
+        while True:
+            session = self._session(transport, address, script=True)
+            await self._attend(session)
+            if self._ending or not session.settings.restart:
+                return
+            try:
+                transport = await scripts.start(script)
+            except ConfigError as error:
+                logger.warning("cannot restart: %s", error)
+                return
+
+    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._loop.call_exception_handler({"message": "a session failed", "exception": error})
+
+    def drop(self) -> None:
+        """End all connections; what they were asked goes on to the next handlers."""
+        for session in tuple(self._sessions):
+            session.die()
+
+    # Messages of the engine's own
+
+    def broadcast(self, name: str, **params: str) -> EngineMessage:
+        """Return a message that all handlers are to see."""
+        params["nodename"] = self.facts.params["nodename"]
+        return EngineMessage(name, params.items(), time=self.now(), broadcast=True)
+
+    def _arm(self) -> None:
+        """See to the next tick, if anybody cares: a test's clock must be able to run out."""
+        if self._timer is None and not self._ending and self.dispatcher.is_wanted("engine.timer"):
+            wait = 1.0 - (self._epoch + self._loop.time()) % 1.0
+            if wait < SHORTEST_TICK:
+                wait += 1.0
+            self._timer = self._loop.call_later(wait, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self.dispatcher.is_wanted("engine.timer"):
+            seconds = round(self._epoch + self._loop.time())
+            self.dispatcher.enqueue(self.broadcast("engine.timer", time=str(seconds)))
+            self._arm()
+
+    # The end
+
+    async def halt(self) -> None:
+        """End as the real engine does on SIGTERM: modules are told, and may answer."""
+        try:
+            for _ in range(STOP_DELAYS):
+                if not await self.dispatcher.dispatch(self.broadcast("engine.stop")):
+                    break
+                await asyncio.sleep(1.0)
+            await self.dispatcher.dispatch(self.broadcast("engine.halt"))
+        except ConnectionLost:
+            pass  # the modules were disconnected by `_halted`
+        finally:
+            self.kill()
+        await self.join()
+
+    async def _halted(self, message: EngineMessage) -> bool:
+        # Here the modules go, in the order in which they came: watchers never see engine.halt.
+        self.kill()
+        return False
+
+    def kill(self) -> None:
+        """End at once, as on SIGKILL: what is under way is answered to nobody."""
+        self._ending = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.dispatcher.stop()
+        self.drop()
+
+    async def join(self) -> None:
+        """Wait, after `kill`, until nothing of the run is left."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.dispatcher.join()

@@ -1,0 +1,150 @@
+"""Modules that the engine starts itself: programs whose standard input and output are the line.
+
+It must not know the protocol. Standard error is the engine's own, so that what a script prints
+there shows up where the engine runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+from ..errors import ConfigError
+from ..transport import Transport
+from .config import Script
+
+__all__ = ["start"]
+
+#: Seconds a script may take to end once its standard input is closed, before it gets SIGTERM
+#: (`recv_die_waitpid` of extmodule.conf), and as many more before it gets SIGKILL.
+PATIENCE = 0.06
+LAST_PATIENCE = 1.0
+
+READ_SIZE = 65536
+
+
+class _Exit(asyncio.SubprocessProtocol):
+    """Waits for the end of a program."""
+
+    def __init__(self) -> None:
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+
+class _Writing(asyncio.BaseProtocol):
+    """Waits for room in a pipe."""
+
+    def __init__(self) -> None:
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.writable.set()
+
+
+class _ScriptTransport(Transport):
+    """Carries bytes from and to a running program."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.single = True
+        self._exit = _Exit()
+        self._reader = asyncio.StreamReader()
+        self._writing = _Writing()
+        self._aborted = False
+        self._process: asyncio.SubprocessTransport
+        self._read_pipe: asyncio.ReadTransport
+        self._write_pipe: asyncio.WriteTransport
+
+    async def start(self, path: str, argument: str) -> None:
+        """Start the program.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        loop = asyncio.get_running_loop()
+        # Pipes as from the real engine, by which a script tells that it was started by one; the
+        # event loop's own may be sockets.
+        their_input, our_output = os.pipe()
+        our_input, their_output = os.pipe()
+        with os.fdopen(their_input, "rb", 0) as stdin, os.fdopen(their_output, "wb", 0) as stdout:
+            reader = asyncio.StreamReaderProtocol(self._reader)
+            self._read_pipe, _ = await loop.connect_read_pipe(
+                lambda: reader, os.fdopen(our_input, "rb", 0)
+            )
+            self._write_pipe, _ = await loop.connect_write_pipe(
+                lambda: self._writing, os.fdopen(our_output, "wb", 0)
+            )
+            try:
+                process, _ = await loop.subprocess_exec(
+                    lambda: self._exit,
+                    path,
+                    argument,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=None,
+                    # The keyboard's interrupt is meant for the engine, which then ends its scripts.
+                    start_new_session=True,
+                )
+            except OSError:
+                self.abort()
+                raise
+            self._process = process
+
+    async def receive(self) -> bytes:
+        return await self._reader.read(READ_SIZE)
+
+    def write(self, data: bytes) -> None:
+        if not self._write_pipe.is_closing():
+            self._write_pipe.write(data)
+
+    async def drain(self) -> None:
+        await self._writing.writable.wait()
+
+    async def close(self) -> None:
+        self._write_pipe.close()
+        for patience, stop in (
+            (PATIENCE, self._process.terminate),
+            (LAST_PATIENCE, self._process.kill),
+        ):
+            try:
+                await asyncio.wait_for(self._exit.exited.wait(), patience)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    stop()
+        await self._exit.exited.wait()
+        self._process.close()
+        self._read_pipe.close()
+
+    def abort(self) -> None:
+        # asyncio's pipe cannot be aborted twice.
+        if not self._aborted:
+            self._aborted = True
+            self._write_pipe.abort()
+            self._read_pipe.close()
+
+
+async def start(script: Script) -> Transport:
+    """Start a script and return what carries the protocol to it.
+
+    Raises:
+        ConfigError: there is no such program, or it cannot be executed.
+    """
+    transport = _ScriptTransport(script.name)
+    try:
+        await transport.start(script.path, script.argument)
+    except OSError as error:
+        raise ConfigError(
+            f"{script.place}: cannot start {script.path!a}: {error.strerror}; give the path"
+            " of an executable file, absolute or below scripts_dir"
+        ) from None
+    return transport

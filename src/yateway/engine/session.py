@@ -1,0 +1,427 @@
+"""The engine's end of one connection: what a module's lines do, and what it is told.
+
+It must not know listeners or other connections; what it needs of the engine is in `Host`. The
+rules are measured in engine.md part 1; where it says nothing, the real engine's extmodule decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from ..errors import RemoteProtocolError, shown
+from ..transport import Transport
+from ..wire.buffer import EngineLineBuffer
+from ..wire.codec import from_bytes, to_boolean
+from ..wire.frames import (
+    Answer,
+    Connect,
+    Debug,
+    EngineFrame,
+    ErrorIn,
+    Install,
+    Installed,
+    ModuleFrame,
+    Output,
+    Quit,
+    QuitDone,
+    Request,
+    SetLocal,
+    SetLocalDone,
+    Uninstall,
+    Uninstalled,
+    Unwatch,
+    Unwatched,
+    Watch,
+    Watched,
+    encode,
+)
+from ..wire.params import decode_params
+from ..wire.reading import from_module
+from .dispatcher import Dispatcher, EngineMessage, Handler
+from .listeners import ROLES
+from .recording import Tap
+from .settings import Facts, Settings
+
+__all__ = ["Host", "ModuleChannel", "Session", "logger"]
+
+logger = logging.getLogger("yateway.engine")
+
+#: Yate's debug levels, each from the first on: fail to crit, conf to mild, note and call, info and
+#: all.
+DEBUG_LEVELS = ((0, logging.CRITICAL), (3, logging.WARNING), (7, logging.INFO), (9, logging.DEBUG))
+#: Bytes of a module's output or debug line that the log shows (guarantee F6).
+LOGGED_BYTES = 900
+
+
+class Host(Protocol):
+    """What a session needs of the engine."""
+
+    dispatcher: Dispatcher
+    facts: Facts
+
+    def now(self) -> int:
+        """Return the time in seconds since the epoch."""
+
+    def new_id(self) -> str:
+        """Return an id for a request; never one that was used before."""
+
+
+@dataclass(eq=False, slots=True)
+class ModuleChannel:
+    """The channel of a connection of role channel.
+
+    Attributes:
+        id: may be changed by `setlocal:id`.
+        wants_disconnected: the module asked to be told of the hang-up by a message.
+        connected: somebody holds the channel; else it ends with its first message, and the
+            connection with it.
+    """
+
+    id: str = "ExtModule"
+    wants_disconnected: bool = False
+    connected: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A request that waits for the module's answer."""
+
+    message: EngineMessage
+    released: asyncio.Future[None]
+    processed: bool = False
+
+
+class Session:
+    """One connection of a module.
+
+    Args:
+        host: the engine.
+        transport: carries the bytes; the session closes it.
+        settings: as they are at first.
+        role: of the listener; empty when the module has to send `%%>connect:`.
+        tap: listens to the lines.
+
+    Attributes:
+        settings: the local settings.
+        channel: of a connection of role channel, once there is one.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        transport: Transport,
+        settings: Settings,
+        *,
+        role: str = "",
+        tap: Tap | None = None,
+    ) -> None:
+        self.settings = settings
+        self.channel: ModuleChannel | None = None
+        self._host = host
+        self._transport = transport
+        self._role = role
+        self._tap = tap
+        self._loop = asyncio.get_running_loop()
+        self._buffer = EngineLineBuffer(settings.bufsize)
+        self._out: list[bytes] = []
+        self._handlers: dict[str, Handler] = {}
+        self._watched: set[str] = set()
+        self._waiting: dict[str, _Waiting] = {}
+        self._dispatching = 0
+        self._reading = True
+        self._quit = False
+        self._ended = self._loop.create_future()
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended.done() else "quitting" if self._quit else "open"
+        return f"<Session {self.settings.debugname!a} {state} requests={len(self._waiting)}>"
+
+    # The connection
+
+    async def run(self) -> None:
+        """Serve the module until one of the two ends the connection."""
+        try:
+            await self._read()
+            self._reading = False
+            self._end_when_idle()
+            await self._ended
+        finally:
+            self._end("E")
+            await self._transport.close()
+
+    def die(self) -> None:
+        """End the connection at once, as a timebomb does or the end of the engine."""
+        self._end("E")
+        self._transport.abort()
+
+    async def _read(self) -> None:
+        while (data := await self._transport.receive()) and not self._ended.done():
+            try:
+                for line in self._buffer.feed(data):
+                    if self._tap is not None:
+                        self._tap("A", line)
+                    self._take(line)
+                    if not self._reading:
+                        return
+                    self._buffer.bufsize = self.settings.bufsize
+            except RemoteProtocolError as error:
+                # Neither an answer nor an error line. What the module was asked before ends only
+                # at its timeout: the engine reads on no more, but closes once it is idle.
+                logger.warning("%s: closing: %s", shown(self.settings.debugname), error)
+                return
+        # Whoever stopped writing has gone: nothing that he was asked can be answered any more.
+        self._end("A")
+
+    def _end(self, side: str) -> None:
+        """Forget everything, and release what waits for an answer: the next handlers go on."""
+        if self._ended.done():
+            return
+        self._flush()
+        if self._tap is not None:
+            self._tap(side, event="closed" if side == "E" else "close")
+        self._ended.set_result(None)
+        for handler in self._handlers.values():
+            self._host.dispatcher.uninstall(handler)
+        self._handlers.clear()
+        self._host.dispatcher.remove_watcher(self)
+        for id_ in tuple(self._waiting):
+            self._release(id_)
+
+    def _end_when_idle(self) -> None:
+        """End if nothing is read any more and nothing is under way: so `quit` ends."""
+        if not (self._reading or self._waiting or self._dispatching):
+            self._end("E")
+
+    def _send(self, frame: EngineFrame) -> None:
+        if self._ended.done():
+            return
+        line = encode(frame)
+        if self._tap is not None:
+            self._tap("E", line[:-1])
+        # All lines of one turn of the loop go out in one write.
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(line)
+
+    def _flush(self) -> None:
+        if self._out:
+            self._transport.write(b"".join(self._out))
+            self._out.clear()
+
+    # Lines of the module
+
+    def _take(self, line: bytes) -> None:
+        try:
+            frame = from_module(line)
+        except RemoteProtocolError as error:
+            self._take_malformed(line, error)
+            return
+        if not self._role:
+            self._take_first(frame)
+        elif isinstance(frame, Answer):
+            self._answered(frame, line)
+        elif isinstance(frame, Request):
+            self._take_message(frame)
+        elif isinstance(frame, Connect):
+            self._send(ErrorIn(from_bytes(line)))
+        else:
+            self._command(frame)
+
+    def _take_malformed(self, line: bytes, error: RemoteProtocolError) -> None:
+        if not self._role:
+            self._reading = False
+        elif not line.startswith(b"%%<message:"):
+            self._send(ErrorIn(from_bytes(line)))
+        elif isinstance(error.partial, Answer) and error.partial.id in self._waiting:
+            # The request keeps waiting, but what could be read is applied.
+            waiting = self._waiting[error.partial.id]
+            waiting.message.apply(error.partial)
+            waiting.processed = error.partial.processed
+        logger.warning("%s: %s", shown(self.settings.debugname), error)
+
+    def _take_first(self, frame: ModuleFrame) -> None:
+        if isinstance(frame, Connect) and frame.role in ROLES:
+            self._role = frame.role
+        else:
+            logger.warning("%s: expected connect", shown(self.settings.debugname))
+            self._reading = False
+
+    def _command(self, frame: ModuleFrame) -> None:
+        match frame:
+            case Install():
+                self._send(Installed(frame.priority, frame.name, self._install(frame)))
+            case Uninstall(name):
+                handler = self._handlers.pop(name, None)
+                if handler is not None:
+                    self._host.dispatcher.uninstall(handler)
+                priority = 0 if handler is None else handler.priority
+                self._send(Uninstalled(priority, name, handler is not None))
+            case Watch(name):
+                self._send(Watched(name, self._watch(name)))
+            case Unwatch(name):
+                self._send(Unwatched(name, name in self._watched))
+                self._watched.discard(name)
+            case SetLocal(name, value):
+                self._send(SetLocalDone(name, *self._set_local(name, value)))
+            case Output(content):
+                logger.info("%s", _printable(content))
+            case Debug(level, content):
+                self._debug(level, content)
+            case Quit():
+                self._send(QuitDone())
+                self._quit = True
+                self._reading = False
+
+    def _install(self, frame: Install) -> bool:
+        if not frame.name or frame.name in self._handlers:
+            return False
+        self._handlers[frame.name] = handler = Handler(
+            frame.name,
+            frame.priority,
+            self._receive,
+            track=self.settings.trackparam,
+            filter_name=frame.filter_name,
+            filter_value=frame.filter_value,
+        )
+        self._host.dispatcher.install(handler)
+        return True
+
+    def _watch(self, name: str) -> bool:
+        if name in self._watched:
+            return False
+        self._watched.add(name)
+        self._host.dispatcher.add_watcher(self)
+        return True
+
+    def _set_local(self, name: str, value: str) -> tuple[str, bool]:
+        if self.channel is not None:
+            if name == "id":
+                self.channel.id = value or self.channel.id
+                return self.channel.id, True
+            if name == "disconnected":
+                flag = to_boolean(value, self.channel.wants_disconnected)
+                self.channel.wants_disconnected = flag
+                return ("true" if flag else "false"), True
+        return self._host.facts.ask(name, value) or self.settings.set(name, value)
+
+    def _debug(self, level: int, content: str) -> None:
+        if level <= self.settings.debuglevel:
+            severity = next(s for least, s in reversed(DEBUG_LEVELS) if level >= least)
+            name = shown(self.settings.debugname)
+            logger.log(severity, "%s: %s", name, _printable(content))
+
+    # Messages of the module
+
+    def _take_message(self, frame: Request) -> None:
+        settings, channel = self.settings, self.channel
+        message = EngineMessage(
+            frame.name,
+            decode_params(frame.params),
+            time=self._host.now() if settings.settime or not frame.time else frame.time,
+            retvalue=frame.retvalue,
+        )
+        fresh = (
+            self._role == "channel"
+            and channel is None
+            and settings.setdata
+            and frame.name == "call.execute"
+        )
+        if fresh:
+            self.channel = channel = ModuleChannel()
+            message.set("id", channel.id)
+        if settings.setdata:
+            message.user_data = channel
+        if frame.id in self._waiting and not fresh:
+            # The message is about what the request of that id is about (engine.md 5.2).
+            message.user_data = self._waiting[frame.id].message.user_data
+        if frame.id:
+            message.sender = self
+            self._dispatching += 1
+        message.done = partial(self._dispatched, frame.id, message, channel if fresh else None)
+        self._host.dispatcher.enqueue(message)
+
+    def _dispatched(
+        self, id: str, message: EngineMessage, fresh: ModuleChannel | None, processed: bool
+    ) -> None:
+        if id:
+            self._dispatching -= 1
+            self._send(message.to_answer(id, processed))
+        if fresh is not None and not fresh.connected:
+            self.die()
+        self._end_when_idle()
+
+    # Messages to the module
+
+    async def _receive(self, message: EngineMessage) -> bool:
+        """Put a message to the module and return whether it processed it."""
+        settings = self.settings
+        if not self._reading or (message.sender is self and not settings.reenter):
+            return False
+        if 0 < settings.maxqueue <= len(self._waiting):
+            name = shown(settings.debugname)
+            logger.warning("%s: skipped, %d requests wait", name, len(self._waiting))
+            return False
+        id_ = self._host.new_id()
+        self._send(message.to_request(id_))
+        self._waiting[id_] = waiting = _Waiting(message, self._loop.create_future())
+        timer = None
+        if settings.timeout > 0:
+            timer = self._loop.call_later(settings.timeout / 1000, self._expire, id_)
+        try:
+            await waiting.released
+        finally:
+            self._waiting.pop(id_, None)
+            if timer is not None:
+                timer.cancel()
+            self._end_when_idle()
+        return waiting.processed
+
+    def _answered(self, answer: Answer, line: bytes) -> None:
+        waiting = self._waiting.get(answer.id)
+        if waiting is None:
+            # A second answer, or one that comes too late, or one to nothing.
+            logger.warning("%s: unmatched %s", shown(self.settings.debugname), shown(line))
+            return
+        waiting.message.apply(answer)
+        if not line.startswith(f"%%<message:{answer.id}::".encode()):
+            # An empty word leaves what a malformed answer may have said before.
+            waiting.processed = answer.processed
+        self._release(answer.id)
+
+    def _expire(self, id: str) -> None:
+        name = shown(self.settings.debugname)
+        logger.warning("%s: no answer in %d ms", name, self.settings.timeout)
+        self._release(id)
+        if self.settings.timebomb:
+            self.die()
+
+    def _release(self, id: str) -> None:
+        waiting = self._waiting.pop(id)
+        if not waiting.released.done():
+            waiting.released.set_result(None)
+
+    # Watching
+
+    def watches(self, name: str) -> bool:
+        """Tell whether the module watches messages of that name."""
+        return name in self._watched or "" in self._watched
+
+    def notify(self, message: EngineMessage, processed: bool) -> None:
+        """Tell the module about a message that it watches."""
+        own = message.sender is self and not self.settings.selfwatch
+        if not self._quit and not own and self.watches(message.name):
+            self._send(message.to_answer("", processed))
+
+
+def _printable(text: str) -> str:
+    """Escape what could break a line of the log, and cut the text."""
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    data = text.encode()
+    return (
+        text if len(data) <= LOGGED_BYTES else f"{data[:LOGGED_BYTES].decode(errors='ignore')}..."
+    )
