@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..errors import YatewayError
-from . import demo, engine, run
+from . import demo, engine, replay, run
 
 __all__ = ["main"]
 
@@ -30,6 +30,7 @@ class _Command(Protocol):
 _COMMANDS: dict[str, tuple[_Command, str]] = {
     "run": (run, "run a module, attached to an engine"),
     "engine": (engine, "run the embedded engine"),
+    "replay": (replay, "play recordings against an engine and compare"),
     "demo": (demo, "see a module at work on the embedded engine"),
 }
 

@@ -1,0 +1,123 @@
+"""Plays a recording where it belongs: on the embedded engine, or on a real one at an address.
+
+It must not compare: that is `recording.py`. A recording's notes say what was done to the engine
+(killed, stopped, restarted, configured); the embedded one is treated the same way, and a recording
+that needs this cannot be played against a real engine at an address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..transport import Opener, Transport
+from ..wire.frames import Connect, encode
+from .engine import Engine
+from .recording import Difference, Entry, Recording, compare, replay
+
+__all__ = ["check_at", "check_embedded", "lines_of_engine"]
+
+_CONFIGURED = "extmodule.conf [general] "
+_TREATED = ("SIGKILL", "SIGTERM", "restarted", _CONFIGURED)
+
+
+async def check_embedded(recording: Recording) -> list[Difference]:
+    """Play a recording against a fresh embedded engine and return what differs.
+
+    Raises:
+        ConfigError: the recording asks for a configuration that cannot be used.
+    """
+    recording = _whole_lines(recording)
+    with tempfile.TemporaryDirectory(prefix="yateway-") as folder:
+        engine = Engine(conf=_configured(recording, Path(folder)))
+        stage = _Stage(engine)
+        await engine.start()
+        try:
+            return compare(recording, await replay(recording, stage.connect, stage.act))
+        finally:
+            await stage.end()
+
+
+async def check_at(recording: Recording, opener: Opener) -> list[Difference]:
+    """Play a recording against the engine that `opener` connects to and return what differs.
+
+    Args:
+        recording: one in which nothing is done to the engine itself.
+        opener: leads to a listener without a role; where the recording's listener has one, it is
+            asked for by `%%>connect:`, which has no reply.
+
+    Raises:
+        ConfigError: the recording needs an engine that is killed, stopped or configured for it.
+        OSError: the engine cannot be reached.
+    """
+    recording = _whole_lines(recording)
+    for entry in recording.entries:
+        if entry.event == "note" and entry.line.startswith(_TREATED):
+            raise ConfigError(f"needs an engine of its own: {entry.line}")
+
+    async def connect(listener: str) -> Transport:
+        transport = await opener()
+        if role := _role(listener):
+            transport.write(encode(Connect(role)))
+        return transport
+
+    return compare(recording, await replay(recording, connect))
+
+
+def lines_of_engine(recording: Recording) -> int:
+    """Return how many lines of an engine a recording holds."""
+    return sum(entry.direction == "E" and not entry.event for entry in recording.entries)
+
+
+def _whole_lines(recording: Recording) -> Recording:
+    """Join lines that were sent in pieces, for which the format has no sign."""
+    entries: list[Entry] = []
+    for entry in recording.entries:
+        before = entries[-1] if entries else entry
+        if before.line == "%%>wat" and entry.line == "ch:split":
+            entries[-1] = replace(before, line=before.line + entry.line)
+        else:
+            entries.append(entry)
+    return Recording(entries)
+
+
+def _configured(recording: Recording, folder: Path) -> Path | None:
+    """Write the configuration that a note asks for and return its folder, if there is one."""
+    for entry in recording.entries:
+        if entry.event == "note" and entry.line.startswith(_CONFIGURED):
+            settings = entry.line.removeprefix(_CONFIGURED).split()
+            (folder / "extmodule.conf").write_text("\n".join(["[general]", *settings, ""]))
+            return folder
+    return None
+
+
+def _role(listener: str) -> str:
+    _, marked, role = listener.rstrip(")").partition("(role=")
+    return role if marked else ""
+
+
+class _Stage:
+    """Does to the embedded engine what the notes say was done to the real one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def connect(self, listener: str) -> Transport:
+        return await self._engine.open(_role(listener))
+
+    async def act(self, note: str) -> None:
+        if note.startswith("SIGKILL"):
+            self._engine.kill()
+        elif note.startswith("SIGTERM"):
+            self._stopping = asyncio.create_task(self._engine.stop())
+        elif note.startswith("restarted"):
+            await self._engine.start()
+
+    async def end(self) -> None:
+        if self._stopping is not None:
+            await self._stopping
+        await self._engine.stop()
