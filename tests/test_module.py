@@ -7,12 +7,11 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
 
+from tests.elsewhere import engine_elsewhere
 from tests.far import Far, opener_to
 from yateway.engine import Engine
 from yateway.errors import (
@@ -516,23 +515,6 @@ def test_the_engines_address_when_none_is_given(
     assert default_engine() == expected
 
 
-@contextmanager
-def engine_in_a_thread() -> Iterator[str]:
-    """Run an embedded engine beside the test and give its address."""
-    engine = Engine(listen=["tcp://127.0.0.1:0"])
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(engine.start(), loop).result()
-        yield engine.urls[0]
-    finally:
-        asyncio.run_coroutine_threadsafe(engine.stop(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
 @pytest.mark.real_clock
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, None])
 def test_run_ends_in_good_order(how: signal.Signals | None) -> None:
@@ -548,7 +530,7 @@ def test_run_ends_in_good_order(how: signal.Signals | None) -> None:
             os.kill(os.getpid(), how)
 
     module.on_stop(lambda: ended.append("stopped"))
-    with engine_in_a_thread() as url:
+    with engine_elsewhere() as url:
         module.run(url)
     assert ended == ["stopped"]
 
@@ -570,7 +552,7 @@ def test_a_handler_that_blocks_is_named_while_it_blocks(caplog: pytest.LogCaptur
         await module.setlocal("reenter", value=True)
         await module.dispatch("test.block")
 
-    with engine_in_a_thread() as url, caplog.at_level(logging.WARNING, "yateway"):
+    with engine_elsewhere() as url, caplog.at_level(logging.WARNING, "yateway"):
         module.run(url)
     assert "the event loop is blocked" in caplog.text
 
@@ -595,7 +577,7 @@ def test_run_does_not_wait_for_what_refuses_to_end() -> None:
         tasks.append(module.spawn(stubborn()))
         module.spawn(asyncio.sleep(0)).add_done_callback(lambda task: module.stop())
 
-    with engine_in_a_thread() as url:
+    with engine_elsewhere() as url:
         module.run(url)
     assert refused == 1
     # Bring it to its end, so that the test leaves nothing behind.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -300,6 +301,26 @@ async def test_a_stopped_dispatcher_answers_nobody() -> None:
         await waiting
     await scene.dispatcher.join()
     scene.dispatcher.enqueue(message())
+    assert done == []
+
+
+async def test_a_handler_that_will_not_be_cancelled_ends_in_silence() -> None:
+    """Its message is answered to nobody either."""
+    dispatcher = Dispatcher("", lambda: None)
+
+    async def hold(message: EngineMessage) -> bool:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return True
+
+    dispatcher.install(Handler("t.x", 1, hold))
+    it = message()
+    done: list[bool] = []
+    it.done = done.append
+    dispatcher.enqueue(it)
+    await asyncio.sleep(1)
+    dispatcher.stop()
+    await dispatcher.join()
     assert done == []
 
 

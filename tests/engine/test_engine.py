@@ -182,6 +182,13 @@ async def test_without_a_run_there_are_no_messages() -> None:
         engine.drop()
 
 
+async def test_ending_what_never_began_does_no_harm() -> None:
+    """Whichever way."""
+    engine = Engine()
+    engine.kill()
+    await engine.stop()
+
+
 # The engine's messages
 
 

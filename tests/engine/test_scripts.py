@@ -56,16 +56,24 @@ async def test_a_stubborn_script_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
     await transport.close()
 
 
-async def test_a_script_with_a_full_pipe_is_waited_for(tmp_path: Path) -> None:
-    """Or forgotten."""
-    transport = await start(script(tmp_path, "sleep 30"))
+async def test_a_full_pipe_is_waited_for(tmp_path: Path) -> None:
+    """Until the script reads on, or is forgotten."""
+    transport = await start(script(tmp_path, "read -r go; cat >/dev/null"))
     transport.write(b"x" * 1_000_000)
     draining = asyncio.create_task(transport.drain())
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)
     assert not draining.done()
-    transport.abort()
+    transport.write(b"\n")
     await draining
     await transport.close()
+    stuck = await start(script(tmp_path, "sleep 30"))
+    stuck.write(b"x" * 1_000_000)
+    draining = asyncio.create_task(stuck.drain())
+    await asyncio.sleep(0)
+    assert not draining.done()
+    stuck.abort()
+    await draining
+    await stuck.close()
 
 
 @pytest.mark.parametrize("path", ["/nowhere/script.sh", "/etc/passwd"])

@@ -57,12 +57,12 @@ async def test_a_malformed_answer_keeps_the_request_waiting() -> None:
 
 
 async def test_each_request_has_an_id_of_its_own() -> None:
-    """Ten thousand of them differ."""
+    """Two thousand of them differ."""
     async with connected(2) as (asker, handler):
         await handler.ask("%%>setlocal:maxqueue:0", "%%>setlocal:timeout:10", "%%>install:50:t.x")
-        asker.say(*["%%>message::1:t.x::"] * 10_000)
-        ids = {line.split(":")[1] for line in await handler.hear(10_000)}
-        assert len(ids) == 10_000
+        asker.say(*["%%>message::1:t.x::"] * 2_000)
+        ids = {line.split(":")[1] for line in await handler.hear(2_000)}
+        assert len(ids) == 2_000
 
 
 async def test_a_timebomb_ends_the_connection() -> None:
@@ -338,3 +338,23 @@ async def test_a_session_shows_its_state() -> None:
     assert await hand.hear_rest() == ["%%<quit"]
     await serving
     assert repr(session) == "<Session 'me' ended requests=0>"
+
+
+async def test_a_session_that_fails_is_reported() -> None:
+    """To the event loop's exception handler; the module sees the end of the connection."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: reported.append(context["exception"])
+    )
+    async with bare_run() as (run, connect):
+
+        def fail() -> int:
+            raise ZeroDivisionError
+
+        run.now = fail  # type: ignore[method-assign]
+        hand = connect("global")
+        hand.say("%%>message:1:0:t.x::")
+        assert await hand.hear_rest() == []
+        await asyncio.sleep(0)
+        del run.now
+    assert [type(error) for error in reported] == [ZeroDivisionError]

@@ -3,13 +3,13 @@
 It must not judge what it shows, and shows nothing that a terminal could take for a command: every
 value is escaped and cut.
 
-    time       engine    router     phone
-    0.000         │◀────────┐                   connects: unix u1 (role=global)
-    0.001         │◀───────▶│                   install call.route 50
-    0.104         │◀────────┼─────────│         call.route #1 called=123 caller=100
-    0.105         │────────▶│         │         call.route #2 called=123 caller=100
-    0.106         │◀────────│         │         #2 true sip/sip:test@127.0.0.1 param1=value1
-    0.106         │─────────┼────────▶│         #1 true sip/sip:test@127.0.0.1 param1=value1
+    time       engine  router   phone
+    0.000         │◀──────┐          connects: unix u1 (role=global)
+    0.000         │◀─────▶│          install call.route 50 if called=123
+    0.100         │◀──────┼───────│  call.route #1 caller=100 called=123 module=sip billid=1-2
+    0.101         │──────▶│       │  call.route #2 caller=100 called=123 module=sip billid=1-2
+    0.102         │◀──────│       │  #2 true sip/sip:test@127.0.0.1 param1=value1 billid deleted
+    0.103         │───────┼──────▶│  #1 true sip/sip:test@127.0.0.1 param1=value1
 """
 
 from __future__ import annotations
@@ -116,13 +116,13 @@ def _titles(recording: Recording, connections: list[str], names: Mapping[str, st
             if value.strip():
                 called.setdefault((entry.connection, name), value.strip())
     titles: list[str] = []
+    count: dict[str, int] = {}
     for connection in connections:
         own = called.get((connection, "debugname")) or called.get((connection, "trackparam"))
-        title = base = _plain(names.get(connection) or own or connection, NAME_CHARACTERS)
+        title = _plain(names.get(connection) or own or connection, NAME_CHARACTERS)
         # A module has one connection for each of its priorities.
-        while title in titles:
-            title = f"{base}.{titles.count(base) + 1}" if title == base else f"{title}'"
-        titles.append(title)
+        number = count[title] = count.get(title, 0) + 1
+        titles.append(title if number == 1 else f"{title}.{number}")
     return titles
 
 
@@ -249,7 +249,9 @@ class _Reader:
         asker = "E" if entry.direction == "A" else "A"
         number, request = self._asked.get((entry.connection, asker, answer.id), (0, None))
         if request is None:
-            return _joined(f"answers nothing: {word} {name}", answer.retvalue, [])
+            return _joined(
+                f"answers nothing: {_plain(answer.name or answer.id)} {word}", answer.retvalue, []
+            )
         # The engine sends everything back, so that only the news are worth a look.
         known = dict(decode_params(request.params))
         news = [(k, v) for k, v in decode_params(answer.params) if known.get(k, "\0") != v]
