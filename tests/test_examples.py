@@ -34,7 +34,8 @@ async def test_the_article_routes_123_and_nothing_else(article: Module) -> None:
         other = await engine.dispatch("call.route", called="9", retvalue="keep")
         assert (other.processed, other.retvalue) == (False, "keep")
         executed = await engine.dispatch("call.execute", callto=ROUTE)
-        assert (executed.processed, executed["handlers"]) == (False, "article:200")
+        assert not executed.processed
+        assert executed["handlers"].endswith(",article:200")
 
 
 async def test_the_article_asks_for_a_route_whenever_it_is_connected(article: Module) -> None:

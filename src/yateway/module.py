@@ -328,7 +328,10 @@ class Module:
         """
         if self._life is not None:
             raise ConfigError(f"module {self.name} is attached already")
-        self._life = Life(self._plan, opener_of(engine or default_engine()))
+        address = engine or default_engine()
+        if address == "stdio:":
+            self._plan.table.check_single()
+        self._life = Life(self._plan, opener_of(address))
         try:
             await self._life.begin()
             await self._life.over()

@@ -102,8 +102,6 @@ class Attachment:
         while True:
             try:
                 transport = await self._open()
-            except ConnectionLost:
-                return
             except (OSError, TimeoutError) as error:
                 logger.warning("cannot connect: %s", _reason(error))
             else:

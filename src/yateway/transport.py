@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
-from .errors import ConfigError, ConnectionLost, shown
+from .errors import ConfigError, shown
 
 __all__ = [
     "DEFAULT_ENGINE",
@@ -194,9 +194,13 @@ async def open_unix(path: str) -> Transport:
         OSError: it cannot be reached.
     """
     loop = asyncio.get_running_loop()
-    _, transport = await loop.create_unix_connection(
-        lambda: _StreamTransport(f"unix://{path}"), path
-    )
+    try:
+        _, transport = await loop.create_unix_connection(
+            lambda: _StreamTransport(f"unix://{path}"), path
+        )
+    except OSError as error:
+        # The system does not say which path it means.
+        raise OSError(error.errno, error.strerror, path) from None
     return transport
 
 
@@ -402,7 +406,10 @@ def _once(open_one: Opener) -> Opener:
     async def opener() -> Transport:
         nonlocal used
         if used:
-            raise ConnectionLost("standard input and output were closed by the engine")
+            raise ConfigError(
+                "standard input and output are only one connection, and another is needed:"
+                " give all handlers of a message one priority, or attach over TCP or UNIX"
+            )
         used = True
         return await open_one()
 

@@ -45,10 +45,13 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(self._blocked):
+        # A block that begins right after a sign of life is noticed at the next: asking twice as
+        # often as it may last keeps the warning close to the moment that it is due.
+        while not self._stopped.wait(self._blocked / 2):
             self._alive.clear()
             self._loop.call_soon_threadsafe(self._alive.set)
-            if not self._alive.wait(self._blocked):
+            # What `stop` set may just have been cleared, and nobody would set it again.
+            if not self._stopped.is_set() and not self._alive.wait(self._blocked):
                 self._report()
                 self._alive.wait()
 
@@ -62,6 +65,13 @@ class Watchdog:
         logger.warning(
             "the event loop is blocked for more than %.2f s%s, no request is answered: %s",
             self._blocked,
-            f" by handler {name}" if (name := self._running()) else "",
+            self._who(),
             places,
         )
+
+    def _who(self) -> str:
+        if name := self._running():
+            return f" by handler {name}"
+        # A handler that waited before it blocks is a task that bears its name.
+        task = asyncio.current_task(self._loop)
+        return f" by task {task.get_name()}" if task else ""

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,6 +24,11 @@ WatcherFunction: TypeAlias = Callable[[Message], Awaitable[None] | None]
 
 #: Messages that may wait for one slow watcher.
 WATCH_QUEUE = 1000
+#: Seconds that cancelled watchers may take to clean up at the end.
+STUBBORN = 0.25
+
+# These end the process.
+_FATAL = (KeyboardInterrupt, SystemExit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +55,9 @@ class Watchers:
 
     def __init__(self, watchers: list[Watcher]) -> None:
         self._watchers = watchers
-        self._queues: dict[Watcher, deque[Message]] = {}
+        self._queues: dict[Watcher, deque[Awaitable[None]]] = {}
         self._tasks: dict[Watcher, asyncio.Task[None]] = {}
-        self._log = RateLimit(10.0, asyncio.get_running_loop().time)
+        self._logs: dict[tuple[Watcher, str], RateLimit] = {}
         self.dropped = 0
 
     def tell(self, message: Message) -> None:
@@ -60,46 +65,76 @@ class Watchers:
         for watcher in self._watchers:
             if watcher.name in ("", message.name):
                 try:
-                    if inspect.iscoroutinefunction(watcher.function):
-                        self._enqueue(watcher, message)
-                    else:
-                        watcher.function(message)
-                except Exception as error:
+                    result = watcher.function(message)
+                except _FATAL:
+                    raise
+                except BaseException as error:
                     self._failed(watcher, error)
+                else:
+                    if result is not None and inspect.isawaitable(result):
+                        self._enqueue(watcher, result)
 
     async def close(self) -> None:
         """Stop the watchers that are at work."""
         for task in self._tasks.values():
             task.cancel()
+        for queue in self._queues.values():
+            while queue:
+                _forget(queue.popleft())
         if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=1.0)
+            await asyncio.wait(self._tasks.values(), timeout=STUBBORN)
 
-    def _enqueue(self, watcher: Watcher, message: Message) -> None:
-        queue = self._queues.setdefault(watcher, deque(maxlen=WATCH_QUEUE))
+    def _enqueue(self, watcher: Watcher, work: Awaitable[None]) -> None:
+        queue = self._queues.setdefault(watcher, deque())
         if len(queue) == WATCH_QUEUE:
+            _forget(queue.popleft())
             self.dropped += 1
-            self._log.log(
+            self._log(
+                watcher,
                 logging.WARNING,
                 "watcher %s is too slow: the oldest of %d messages was dropped",
                 watcher.label,
                 WATCH_QUEUE,
             )
-        queue.append(message)
+        queue.append(work)
         if watcher not in self._tasks:
-            self._tasks[watcher] = asyncio.ensure_future(self._work(watcher, queue))
+            self._tasks[watcher] = task = asyncio.create_task(self._work(watcher, queue))
+            task.add_done_callback(_ended)
 
-    async def _work(self, watcher: Watcher, queue: deque[Message]) -> None:
+    async def _work(self, watcher: Watcher, queue: deque[Awaitable[None]]) -> None:
+        task = self._tasks[watcher]
         try:
             while queue:
                 try:
-                    result = watcher.function(queue.popleft())
-                    if result is not None:
-                        await result
-                except Exception as error:
+                    await queue.popleft()
+                except _FATAL:
+                    raise
+                except BaseException as error:
+                    # Cancelled is the watcher at the end; what it waited for may be at any time.
+                    if task.cancelling():
+                        raise
                     self._failed(watcher, error)
         finally:
             del self._tasks[watcher]
 
-    def _failed(self, watcher: Watcher, error: Exception) -> None:
-        self._log.log(logging.ERROR, "watcher %s failed: %s", watcher.label, told(error))
+    def _failed(self, watcher: Watcher, error: BaseException) -> None:
+        self._log(watcher, logging.ERROR, "watcher %s failed: %s", watcher.label, told(error))
         logger.debug("the traceback of this failure", exc_info=error)
+
+    def _log(self, watcher: Watcher, level: int, text: str, *values: object) -> None:
+        limit = self._logs.setdefault(
+            (watcher, text), RateLimit(10.0, asyncio.get_running_loop().time)
+        )
+        limit.log(level, text, *values)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    # What ends the process has left the event loop by itself; asyncio wants it asked for, too.
+    if not task.cancelled():
+        task.exception()
+
+
+def _forget(work: Awaitable[None]) -> None:
+    # A coroutine that is never awaited complains when it goes.
+    if isinstance(work, Coroutine):
+        work.close()

@@ -20,6 +20,7 @@ __all__ = ["add_arguments", "load", "run"]
 
 #: Seconds that a module may take to drain before --reload kills it.
 RELOAD_PATIENCE = 15.0
+WRONG_USE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the module until SIGTERM or SIGINT."""
     engine = arguments.engine or default_engine()
-    opener_of(engine)
+    try:
+        opener_of(engine)
+    except ConfigError as error:
+        print(f"yateway: {error}", file=sys.stderr)
+        return WRONG_USE
     if arguments.reload:
-        return _run_reloading(arguments.module, engine)
+        return _run_reloading(arguments, engine)
     load(arguments.module).run(engine)
     return 0
 
@@ -80,7 +85,7 @@ def load(name: str) -> Module:
 
 def _import(place: str) -> ModuleType:
     path = Path(place)
-    if path.suffix != ".py" and not path.exists():
+    if path.suffix != ".py" and not path.is_file():
         return _import_dotted(place)
     if not path.is_file():
         raise ConfigError(f"there is no file {shown(place)}")
@@ -96,38 +101,48 @@ def _import(place: str) -> ModuleType:
 
 
 def _import_dotted(place: str) -> ModuleType:
+    unknown = ConfigError(f"there is neither a file nor a module {shown(place)}")
+    if not all(part.isidentifier() for part in place.split(".")):
+        raise unknown
     sys.path.insert(0, "")
     try:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
         # One that the user's own code misses is the user's to see, with its traceback.
-        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+        if not f"{place}.".startswith(f"{error.name}."):
             raise
-        raise ConfigError(f"there is neither a file nor a module {shown(place)}") from None
+        raise unknown from None
 
 
-def _run_reloading(name: str, engine: str) -> int:
+def _run_reloading(arguments: argparse.Namespace, engine: str) -> int:
     try:
         from watchfiles import PythonFilter, watch
     except ImportError:
         raise ConfigError("--reload needs watchfiles: pip install 'yateway[cli]'") from None
     if engine == "stdio:":
         raise ConfigError("--reload cannot restart a script that owns standard input and output")
-    place = Path(name.partition(":")[0])
-    folder = place.resolve().parent if place.is_file() else Path.cwd()
+    # That of the file, and of a dotted name the one where we are.
+    folder = Path(arguments.module.partition(":")[0]).resolve().parent
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopped.set())
-    command = [sys.executable, "-m", "yateway", "run", name, "--engine", engine]
-    child = subprocess.Popen(command)  # noqa: S603  our own interpreter
+    command = [sys.executable, "-m", "yateway", *(["-v"] if arguments.verbose else [])]
+    command += ["run", arguments.module, "--engine", engine]
+    child = _start(command)
     try:
         for _ in watch(folder, watch_filter=PythonFilter(), stop_event=stopped):
             print(f"yateway: {folder} has changed, starting again", file=sys.stderr)
             _end(child)
-            child = subprocess.Popen(command)  # noqa: S603  our own interpreter
+            child = _start(command)
     finally:
         _end(child)
     return 0
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    # In a group of its own: Ctrl-C would reach it too, and the SIGTERM that follows would be the
+    # second signal, which does not wait for the module to drain.
+    return subprocess.Popen(command, process_group=0)  # noqa: S603  our own interpreter
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
