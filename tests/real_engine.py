@@ -7,20 +7,23 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 #: Seconds until the engine must listen; it takes about two.
 PATIENCE = 15.0
+#: Seconds that it may take to end.
+END_PATIENCE = 4.0
 
 YATE_CONF = """\
 [general]
 modload=disable
-minworkers=4
+minworkers=8
+maxworkers=20
 
 [modules]
-extmodule.yate=yes
+{modules}
 """
 
 EXTMODULE_CONF = """\
@@ -37,23 +40,31 @@ path={folder}/yate.sock
 """
 
 
+def free_port() -> int:
+    """Return a TCP port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
 class RealEngine:
     """A running engine, its addresses, and the means to kill it and start it again.
 
     Attributes:
         tcp, unix: its addresses; neither listener has a role.
+        folder: where its files are.
         log: the file with all that it prints.
     """
 
-    def __init__(self, folder: Path, more: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self._folder = folder
+    def __init__(self, folder: Path, more: str, modules: Iterable[str]) -> None:
+        port = free_port()
+        self.folder = folder
         self._socket = folder / "yate.sock"
         self.tcp = f"tcp://127.0.0.1:{port}"
         self.unix = f"unix://{self._socket}"
         self.log = folder / "yate.log"
-        (folder / "yate.conf").write_text(YATE_CONF)
+        loaded = "\n".join(f"{module}.yate=yes" for module in ("extmodule", *modules))
+        (folder / "yate.conf").write_text(YATE_CONF.format(modules=loaded))
         text = EXTMODULE_CONF.format(port=port, folder=folder, more=more)
         (folder / "extmodule.conf").write_text(text)
 
@@ -63,7 +74,7 @@ class RealEngine:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 prefix / "bin" / "yate",
-                *("-c", self._folder, "-vvv"),
+                *("-c", self.folder),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -89,25 +100,30 @@ class RealEngine:
         self._socket.unlink(missing_ok=True)
 
     async def stop(self) -> None:
-        """End the engine in good order; it takes up to a second."""
-        await self._end(signal.SIGTERM)
+        """End the engine in good order, which takes up to a second, or at all."""
+        try:
+            await self._end(signal.SIGTERM)
+        except TimeoutError:
+            # One that was left with a request pending behind a quit does not end by itself.
+            await self.kill()
 
     async def _end(self, how: signal.Signals) -> None:
         if self._process.returncode is None:
             self._process.send_signal(how)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(END_PATIENCE):
                 await self._process.wait()
 
 
 @asynccontextmanager
-async def real_engine(more: str = "") -> AsyncIterator[RealEngine]:
+async def real_engine(more: str = "", modules: Iterable[str] = ()) -> AsyncIterator[RealEngine]:
     """Run a real engine while the block lasts.
 
     Args:
-        more: further sections of its extmodule.conf.
+        more: further sections of its extmodule.conf; `{folder}` is the folder of its files.
+        modules: what it loads beside extmodule.
     """
     with tempfile.TemporaryDirectory(prefix="yateway-") as folder:
-        engine = RealEngine(Path(folder), more)
+        engine = RealEngine(Path(folder), more.replace("{folder}", folder), modules)
         await engine.start()
         try:
             yield engine

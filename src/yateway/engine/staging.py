@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from ..wire.frames import Connect, encode
 from .engine import Engine
 from .recording import Difference, Entry, Recording, compare, replay
 
-__all__ = ["check_at", "check_embedded", "lines_of_engine"]
+__all__ = ["check_at", "check_embedded", "configuration", "lines_of_engine", "whole_lines"]
 
 _CONFIGURED = "extmodule.conf [general] "
 _TREATED = ("SIGKILL", "SIGTERM", "restarted", _CONFIGURED)
@@ -30,9 +32,9 @@ async def check_embedded(recording: Recording) -> list[Difference]:
     Raises:
         ConfigError: the recording asks for a configuration that cannot be used.
     """
-    recording = _whole_lines(recording)
-    with tempfile.TemporaryDirectory(prefix="yateway-") as folder:
-        engine = Engine(conf=_configured(recording, Path(folder)))
+    recording = whole_lines(recording)
+    with _folder(configuration(recording)) as folder:
+        engine = Engine(conf=folder)
         stage = _Stage(engine)
         await engine.start()
         try:
@@ -53,7 +55,7 @@ async def check_at(recording: Recording, opener: Opener) -> list[Difference]:
         ConfigError: the recording needs an engine that is killed, stopped or configured for it.
         OSError: the engine cannot be reached.
     """
-    recording = _whole_lines(recording)
+    recording = whole_lines(recording)
     for entry in recording.entries:
         if entry.event == "note" and entry.line.startswith(_TREATED):
             raise ConfigError(f"needs an engine of its own: {entry.line}")
@@ -72,8 +74,11 @@ def lines_of_engine(recording: Recording) -> int:
     return sum(entry.direction == "E" and not entry.event for entry in recording.entries)
 
 
-def _whole_lines(recording: Recording) -> Recording:
-    """Join lines that were sent in pieces, for which the format has no sign."""
+def whole_lines(recording: Recording) -> Recording:
+    """Return a recording with the lines joined that were sent in pieces.
+
+    The format has no sign for pieces; one recording of the real engine holds one such line.
+    """
     entries: list[Entry] = []
     for entry in recording.entries:
         before = entries[-1] if entries else entry
@@ -84,14 +89,21 @@ def _whole_lines(recording: Recording) -> Recording:
     return Recording(entries)
 
 
-def _configured(recording: Recording, folder: Path) -> Path | None:
-    """Write the configuration that a note asks for and return its folder, if there is one."""
+def configuration(recording: Recording) -> str:
+    """Return the lines of extmodule.conf that a note asks for, empty if none does."""
     for entry in recording.entries:
         if entry.event == "note" and entry.line.startswith(_CONFIGURED):
             settings = entry.line.removeprefix(_CONFIGURED).split()
-            (folder / "extmodule.conf").write_text("\n".join(["[general]", *settings, ""]))
-            return folder
-    return None
+            return "\n".join(["[general]", *settings, ""])
+    return ""
+
+
+@contextmanager
+def _folder(configured: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="yateway-") as name:
+        folder = Path(name)
+        (folder / "extmodule.conf").write_text(configured)
+        yield folder
 
 
 def _role(listener: str) -> str:
@@ -107,7 +119,8 @@ class _Stage:
         self._stopping: asyncio.Task[None] | None = None
 
     async def connect(self, listener: str) -> Transport:
-        return await self._engine.open(_role(listener))
+        _, _, name = listener.partition(" (")[0].partition(" ")
+        return await self._engine.open(_role(listener), name or "memory")
 
     async def act(self, note: str) -> None:
         if note.startswith("SIGKILL"):
