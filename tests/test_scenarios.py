@@ -24,8 +24,9 @@ ALL = (*CALLS, "callfork", "conference")
 #: The modules that the engine of each folder of recordings had loaded.
 MODULES = {"transcripts": ALL, "more": ()}
 #: Handlers of one priority are asked in the order of their addresses in memory, and of messages
-#: that come at once the engine's threads take now one first and now another.
-BY_CHANCE = {"priority", "maxqueue"}
+#: that come at once the engine's threads take now one first and now another. At the very end an
+#: answer may still get out before its connection closes.
+BY_CHANCE = {"priority", "maxqueue", "halt"}
 #: Its script lies elsewhere.
 ELSEWHERE = {"ivr_stdio"}
 FILES = [

@@ -8,6 +8,7 @@ Yate means by it. The engine's filter is used only when all handlers of an insta
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import TypeAlias
 from .errors import ConfigError, shown
 from .message import Message
 from .routing import Continue, Fork, Reject, Route, Verdict
-from .wire.frames import PRIORITY_DEFAULT, Install
+from .wire.frames import PRIORITY_DEFAULT, Install, encode
 
 __all__ = ["Handler", "HandlerFunction", "HandlerTable", "Installation", "label"]
 
@@ -25,6 +26,8 @@ HandlerFunction: TypeAlias = Callable[[Message], Verdict | Awaitable[Verdict]]
 
 def label(function: Callable[..., object]) -> str:
     """Name a function for people: "route (router.py:12)"."""
+    while isinstance(function, functools.partial):
+        function = function.func
     code = getattr(inspect.unwrap(function), "__code__", None)
     name = getattr(function, "__qualname__", type(function).__name__)
     if code is None:
@@ -56,8 +59,10 @@ class Handler:
             raise ConfigError("a handler needs the name of a message; the engine refuses none")
         if self.deadline is not None and self.deadline <= 0:
             raise ConfigError(f"a deadline of {self.deadline} s leaves no time: give more than 0")
+        if self.filter is not None and not self.filter[0]:
+            raise ConfigError("a filter needs the name of a parameter: the engine takes no other")
         # What cannot be sent as an install is refused here and not when the engine is there.
-        self.install().text()
+        encode(self.install())
         object.__setattr__(self, "label", label(self.function))
         object.__setattr__(self, "suspends", inspect.iscoroutinefunction(self.function))
 

@@ -52,7 +52,7 @@ class RateLimit:
 
 def told(error: BaseException) -> str:
     """Return an exception as one line: its type, its text escaped and cut, and its places."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    frames = traceback.extract_tb(error.__traceback__, limit=-3)
     places = " < ".join(
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}"
         for frame in reversed(frames)

@@ -51,7 +51,8 @@ def _needle(name: str) -> str | None:
     """Return what to look for in a raw line to find a parameter, None when escapes may differ."""
     if not name or "=" in name or not name.isprintable() or escape(name) != name:
         return None
-    return f":{name}="
+    # No f-string: it would show a member of an enumeration by its name, and cache that as the text.
+    return ":" + name + "="
 
 
 class Answerer(Protocol):

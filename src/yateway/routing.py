@@ -135,10 +135,21 @@ class Then:
     Args:
         after: seconds until the next group is called, None when all legs before have failed.
         drop: hang up the legs before when that time is over, instead of letting them ring on.
+
+    Raises:
+        ValueError: the time is less than a millisecond, which callfork would ignore, or there is
+            none after which to drop.
     """
 
     after: float | None = None
     drop: bool = False
+
+    def __post_init__(self) -> None:
+        if self.after is None:
+            if self.drop:
+                raise ValueError("when are the legs to be dropped? give `after` in seconds")
+        elif round(self.after * 1000) < 1:
+            raise ValueError(f"after={self.after:g} s is no time to wait: give more, or none")
 
     def target(self) -> str:
         """Return the separator as callfork reads it."""

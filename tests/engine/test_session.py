@@ -13,9 +13,11 @@ from tests.engine.by_hand import Hand
 from yateway.engine import Engine
 from yateway.engine.config import ModuleDefaults
 from yateway.engine.dispatcher import Dispatcher, EngineMessage, Handler
+from yateway.engine.endpoints import Endpoint, Exchange
+from yateway.engine.external import ModuleChannel
 from yateway.engine.listeners import Address
 from yateway.engine.run import Run
-from yateway.engine.session import ModuleChannel, Session
+from yateway.engine.session import Session
 from yateway.engine.settings import Facts, Settings
 from yateway.transport import memory_pair
 
@@ -210,7 +212,8 @@ async def test_a_channel_comes_with_the_first_call_execute() -> None:
             "%%<setlocal:disconnected:true:true",
             "%%<setlocal:disconnected:true:true",
             "%%<setlocal:reason:bye:true",
-            "%%<message:1:false:call.execute::callto=x:id=ExtModule",
+            "%%<message:1:false:call.execute::callto=x:id=ExtModule:handlers=cdrbuild%z50,tone%z90"
+            ",dumb%z90,wave%z90,conf%z90,sim%z90,callfork%z100,pbx%z100",
         ]
 
 
@@ -235,12 +238,13 @@ async def test_a_channel_that_somebody_holds_stays() -> None:
 
         async def hold(message: EngineMessage) -> bool:
             assert isinstance(message.user_data, ModuleChannel)
-            message.user_data.connected = True
+            if not seen:
+                message.user_data.hold()
             seen.append(message.user_data)
             return True
 
         for name in ("call.execute", "chan.attach"):
-            run.dispatcher.install(Handler(name, 50, hold))
+            run.dispatcher.install(Handler(name, 40, hold))
         hand = connect("channel")
         assert await hand.ask("%%>message:1:1:call.execute::callto=x") == [
             "%%<message:1:true:call.execute::callto=x:id=ExtModule"
@@ -255,7 +259,7 @@ async def test_a_channel_that_somebody_holds_stays() -> None:
 async def test_a_message_with_the_id_of_a_request_is_about_the_same() -> None:
     """It carries what the request carries; the request waits on."""
     async with bare_run() as (run, connect):
-        channel = object()
+        channel = Endpoint(run.exchange, "sip/1")
         seen: list[object] = []
 
         async def give(message: EngineMessage) -> bool:
@@ -267,7 +271,7 @@ async def test_a_message_with_the_id_of_a_request_is_about_the_same() -> None:
             return True
 
         run.dispatcher.install(Handler("chan.disconnected", 10, give))
-        run.dispatcher.install(Handler("call.execute", 10, look))
+        run.dispatcher.install(Handler("call.execute", 10, look))  # before all drivers
         asker, hand = connect("global"), connect("global")
         await hand.ask("%%>install:50:chan.disconnected")
         asker.say("%%>message:1:1:chan.disconnected::id=sip/1")
@@ -321,6 +325,7 @@ async def test_a_session_shows_its_state() -> None:
 
     class Alone:
         dispatcher = Dispatcher("handlers", lambda: None)
+        exchange = Exchange(dispatcher, lambda: 0.0, "1", lambda coroutine: coroutine.close())
         facts = Facts({})
 
         def now(self) -> int:

@@ -1,6 +1,6 @@
 """What hypothesis draws for the tests of the wire: texts that hurt, and frames made of them.
 
-`YATEWAY_EXAMPLES=10000 make test` draws so many examples for each property instead of hypothesis'
+`YATEWAY_EXAMPLES=2000 make suite` draws so many examples for each property instead of hypothesis'
 own number.
 """
 

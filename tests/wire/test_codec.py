@@ -32,7 +32,9 @@ from yateway.wire.codec import (
 ACCEPTED = {chr(code): chr(code - 0x40) for code in range(0x41, 0x60)} | {"z": ":", "%": "%"}
 #: What it also writes, in names, and does not accept.
 WRITTEN = ACCEPTED | {"}": "="}
-EVERY_CHARACTER = [chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000]
+#: All of the basic plane, and the first and last beyond it.
+EVERY_CHARACTER = [chr(code) for code in range(1, 0x10000) if not 0xD800 <= code < 0xE000]
+EVERY_CHARACTER += [chr(0x10000), chr(0x10FFFF)]
 LONE_SURROGATES = [chr(code) for code in range(0xDC80, 0xDD00)]
 #: Each short row of what matters to a reader of escapes.
 ROWS = short_texts("%zA}a:=\x01", 4)
@@ -84,7 +86,7 @@ def test_escape_and_back(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["".join(EVERY_CHARACTER), "".join(LONE_SURROGATES)])
 def test_every_character_is_escaped_and_back(text: str) -> None:
-    """Every character there is survives the escape, and none of them can end a field or a line."""
+    """Every character survives the escape, and none of them can end a field or a line."""
     escaped = escape(text)
     assert unescape(escaped) == text
     assert not set(map(chr, range(0x20))) & set(escaped)
@@ -283,10 +285,13 @@ def test_a_boolean_in_front(word: str) -> None:
     value = word in TRUE
     assert leading_boolean(word) == (value, "")
     assert leading_boolean(f"\t {word}") == (value, "")
-    for end in " \t\r\n":
-        assert leading_boolean(f"{word}{end}x") == (value, f"{end}x")
-    for end in ("x", "\v", "1", ":", "é"):
-        assert leading_boolean(word + end) == (None, word + end)
+    for end in map(chr, range(1, 256)):
+        if end in " \t\r\n":
+            assert leading_boolean(f"{word}{end}x") == (value, f"{end}x")
+        else:
+            assert leading_boolean(word + end) == (None, word + end)
+        if end not in " \t":
+            assert leading_boolean(end + word)[0] is None
 
 
 @pytest.mark.parametrize("text", [*NEITHER, " maybe", "\t", " 1"])

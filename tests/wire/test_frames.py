@@ -45,9 +45,12 @@ LINES: list[tuple[Frame, str]] = [
     (Connect("channel", "id"), "%%>connect:channel:id"),
     (Connect("play", "id", "a:type"), "%%>connect:play:id:a:type"),
     (Connect("global", "", "type"), "%%>connect:global::type"),
+    (Connect("record"), "%%>connect:record"),
+    (Connect("playrec"), "%%>connect:playrec"),
     (Install("call.route"), "%%>install:100:call.route"),
     (Install("call.route", 50, "called", "1:2"), "%%>install:50:call.route:called:1%z2"),
     (Install("a%b", -5, "k%", ""), "%%>install:-5:a%b:k%%:"),
+    (Install("a", 7, "absent"), "%%>install:7:a:absent:"),
     (Install("a", 0, "", "no filter"), "%%>install:0:a"),
     (Install("a", 2**31 - 2), "%%>install:2147483646:a"),
     (Install("a", 1 - 2**31), "%%>install:-2147483647:a"),
@@ -126,6 +129,23 @@ def test_what_is_not_escaped_is_refused(frame: ModuleFrame, field: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         encode(frame)
     assert caught.value.field == field
+
+
+def test_nothing_else_is_refused() -> None:
+    """A field that is not escaped holds every other character, as it is."""
+    text = "".join(chr(code) for code in range(1, 0x180) if chr(code) not in "\r\n")
+    word = text.replace(":", "")
+    lines: list[tuple[ModuleFrame, str]] = [
+        (Connect("global", word, text), f"%%>connect:global:{word}:{text}"),
+        (Install(word, 1), f"%%>install:1:{word}"),
+        (Uninstall(text), f"%%>uninstall:{text}"),
+        (Watch(text), f"%%>watch:{text}"),
+        (Unwatch(text), f"%%>unwatch:{text}"),
+        (SetLocal(word, text), f"%%>setlocal:{word}:{text}"),
+        (Output(text), f"%%>output:{text}"),
+    ]
+    for frame, line in lines:
+        assert encode(frame) == line.encode() + b"\n"
 
 
 @pytest.mark.parametrize("role", ["", "GLOBAL", "global ", "any", "global:x"])

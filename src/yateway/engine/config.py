@@ -183,11 +183,16 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class ExternalModules:
-    """What extmodule.conf says."""
+    """What extmodule.conf says; paths of scripts that are not absolute start at `scripts_dir`."""
 
     defaults: ModuleDefaults = ModuleDefaults()
     listeners: tuple[Address, ...] = ()
     scripts: tuple[Script, ...] = ()
+    scripts_dir: Path = Path()
+
+    def script(self, path: str, argument: str) -> Script:
+        """Return a script that is to be started for a call."""
+        return Script(path, os.path.abspath(self.scripts_dir / path), argument, f"external {path}")
 
 
 def external_modules(file: ConfigFile, params: Mapping[str, str]) -> ExternalModules:
@@ -207,7 +212,10 @@ def external_modules(file: ConfigFile, params: Mapping[str, str]) -> ExternalMod
         settime=file.boolean("general", "settime", False),
         trackparam="extmodule" if file.boolean("general", "trackparam", False) else "",
     )
-    return ExternalModules(defaults, tuple(_listeners(file)), tuple(_scripts(file, params)))
+    folder = Path(file.path.parent if file.path else ".")
+    folder /= _replaced(file.text("general", "scripts_dir"), params)
+    scripts = tuple(_scripts(file, params, folder))
+    return ExternalModules(defaults, tuple(_listeners(file)), scripts, folder)
 
 
 def _listeners(file: ConfigFile) -> Iterator[Address]:
@@ -236,9 +244,7 @@ def _listener(file: ConfigFile, section: str, name: str, port: int) -> Address:
     raise ConfigError(f"type={shown(kind)} is unknown: write type=tcp or type=unix")
 
 
-def _scripts(file: ConfigFile, params: Mapping[str, str]) -> Iterator[Script]:
-    folder = Path(file.path.parent if file.path else ".")
-    folder /= _replaced(file.text("general", "scripts_dir"), params)
+def _scripts(file: ConfigFile, params: Mapping[str, str], folder: Path) -> Iterator[Script]:
     for setting in file.sections.get("scripts", ()):
         path = os.path.abspath(folder / setting.name)
         place = f"{str(file.path)!a} line {setting.line}"

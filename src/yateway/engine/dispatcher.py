@@ -18,7 +18,17 @@ from ..errors import ConnectionLost
 from ..wire.frames import Answer, Request
 from ..wire.params import decode_params, encode_engine_params
 
-__all__ = ["Dispatcher", "EngineMessage", "Handler", "Watcher"]
+__all__ = ["Dispatcher", "EngineMessage", "Handler", "Held", "Watcher"]
+
+
+class Held(Protocol):
+    """What lives as long as somebody holds it."""
+
+    def hold(self) -> None:
+        """One more needs it."""
+
+    def release(self) -> None:
+        """One less needs it."""
 
 
 class EngineMessage:
@@ -33,16 +43,17 @@ class EngineMessage:
         broadcast: every handler is to see it, even after one processed it.
 
     Attributes:
-        params: may be changed through `set` and `apply` only.
+        params: may be changed through `set`, `delete` and `apply` only.
         sender: the session that dispatched it and will get its answer; None for all others, among
             them messages that a module sent without an id.
         user_data: what the message is about inside the engine, for example a channel; a module
-            cannot see it, but pass it on (engine.md 5.2).
+            cannot see it, but pass it on (engine.md 5.2). It lives as long as the message has it.
         done: called with the result after handlers and watchers saw the message.
     """
 
     __slots__ = (
         "_encoded",
+        "_user_data",
         "broadcast",
         "done",
         "name",
@@ -50,7 +61,6 @@ class EngineMessage:
         "retvalue",
         "sender",
         "time",
-        "user_data",
     )
 
     def __init__(
@@ -68,7 +78,7 @@ class EngineMessage:
         self.params: dict[str, str] = {}
         self.broadcast = broadcast
         self.sender: object | None = None
-        self.user_data: object | None = None
+        self._user_data: Held | None = None
         self.done: Callable[[bool], None] | None = None
         self._encoded: str | None = None
         self._set_all(params)
@@ -76,10 +86,27 @@ class EngineMessage:
     def __repr__(self) -> str:
         return f"<EngineMessage {self.name!a} of {len(self.params)} parameters>"
 
+    @property
+    def user_data(self) -> Held | None:
+        return self._user_data
+
+    @user_data.setter
+    def user_data(self, value: Held | None) -> None:
+        before, self._user_data = self._user_data, value
+        if value is not None:
+            value.hold()
+        if before is not None:
+            before.release()
+
     def set(self, name: str, value: str) -> None:
         """Set a parameter: at its place, or at the end."""
         self.params[name] = value
         self._encoded = None
+
+    def delete(self, name: str) -> None:
+        """Remove a parameter if it is there."""
+        if self.params.pop(name, None) is not None:
+            self._encoded = None
 
     def apply(self, answer: Answer) -> None:
         """Change what an answer says: see `Answer` for what its empty fields mean."""
@@ -220,10 +247,6 @@ class Dispatcher:
             or any(watcher.watches(name) for watcher in self._watchers)
         )
 
-    def handles(self, name: str) -> bool:
-        """Tell whether a handler of that name is installed."""
-        return name in self._handlers
-
     # Messages
 
     async def dispatch(self, message: EngineMessage) -> bool:
@@ -292,6 +315,7 @@ class Dispatcher:
                 processed = False
             if message.done is not None:
                 message.done(processed)
+            message.user_data = None
 
     # The end
 

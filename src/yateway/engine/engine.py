@@ -19,6 +19,7 @@ from .dispatcher import EngineMessage, Handler
 from .listeners import Address, Listener
 from .recording import Recording
 from .run import Run
+from .sim import Leg
 
 __all__ = ["Attachable", "Engine", "OwnHandler"]
 
@@ -169,12 +170,13 @@ class Engine:
         finally:
             await self.stop()
 
-    async def open(self, role: str = "") -> Transport:
+    async def open(self, role: str = "", name: str = "memory") -> Transport:
         """Open a connection in memory; this method is an `Opener`.
 
         Args:
             role: of the listener: "global", "channel", or empty for one where the module says it
                 itself by `%%>connect:`.
+            name: of the listener.
 
         Raises:
             ConnectionRefusedError: the engine does not run.
@@ -182,7 +184,7 @@ class Engine:
         if self._run is None:
             raise ConnectionRefusedError("the engine does not run")
         ours, theirs = memory_pair()
-        self._run.serve(ours, Address(name="memory", kind="memory", role=role))
+        self._run.serve(ours, Address(name=name, kind="memory", role=role))
         return theirs
 
     # Messages
@@ -229,6 +231,7 @@ class Engine:
         run = self._running()
         carried = _carried(message, params, retvalue, more)
         processed = await run.dispatcher.dispatch(carried)
+        carried.user_data = None
         answer = _shown(carried)
         answer.processed = processed
         return answer
@@ -250,9 +253,41 @@ class Engine:
         """
         self._running().dispatcher.enqueue(_carried(message, params, retvalue, more))
 
+    # Calls
+
+    async def call(
+        self,
+        called: str,
+        caller: str = "",
+        params: Mapping[str, Value] | None = None,
+        /,
+        **more: Value,
+    ) -> Leg:
+        """Let a telephone call a number, and return it; meanwhile the call is routed.
+
+        Args:
+            called: the number.
+            caller: the telephone's own.
+            params: further parameters of call.route, where they are no Python identifiers.
+            more: further parameters.
+
+        Raises:
+            ConnectionLost: the engine does not run.
+        """
+        message = Message("call.preroute", {**(params or {}), **more})
+        return self._running().drivers.phones.call(called, caller, dict(message.items()))
+
+    async def next_call(self) -> Leg:
+        """Return the next telephone that is called as `sim/NUMBER`; wait for one if need be.
+
+        Raises:
+            ConnectionLost: the engine does not run.
+        """
+        return await self._running().drivers.phones.next_call()
+
     def handles(self, name: str) -> bool:
-        """Tell whether a handler of this message is installed, by a module or of our own."""
-        return self._run is not None and self._run.dispatcher.handles(name)
+        """Tell whether a module has installed a handler of this message."""
+        return self._run is not None and self._run.handles(name)
 
     def _running(self) -> Run:
         if self._run is None:

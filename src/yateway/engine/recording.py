@@ -171,6 +171,13 @@ _SET_TRACK: Final = "%%>setlocal:trackparam:"
 _TICK = re.compile(r"%%<message::(?:true|false):engine\.timer:")
 # Seconds since the epoch from 2017 to 2033: "now", whenever that was.
 _NOW: Final = range(1_500_000_000, 2_000_000_000)
+# A run's id at the beginning of a bill id; the number of the call behind it counts.
+_BILL = re.compile(r"\b1[5-9]\d{8}-(?=\d)")
+# Parameters with the present time, or with how long something took on the recorder's clock.
+_MOMENTS: Final = {
+    "engine.timer": ("time",),
+    "call.cdr": ("time", "duration", "billtime", "ringtime"),
+}
 
 
 def _means_nothing(entry: Entry) -> bool:
@@ -261,7 +268,8 @@ class _Matcher:
             return f"undefined {fields[0]}"
         else:
             fields[0] = ids.get(fields[0], fields[0])
-        return ":".join((keyword, *fields[:4], *self._params(fields[2], fields[4:])))
+        canonical = ":".join((keyword, *fields[:4], *self._params(fields[2], fields[4:])))
+        return _BILL.sub("", canonical)
 
     def _params(self, name: str, params: Iterable[str]) -> Iterator[str]:
         handlers = ""
@@ -271,7 +279,7 @@ class _Matcher:
                 # Only those of modules: which of its own the engine has is its own affair.
                 known = (h for h in value.split(",") if h.rpartition("%z")[0] in self._tracks)
                 handlers = ",".join(known)
-            elif key == "nodename" or (key == "time" and name == "engine.timer"):
+            elif key in _MOMENTS.get(name, ()) or key in ("nodename", "runid"):
                 yield f"{key}=*"
             else:
                 yield param
@@ -282,8 +290,9 @@ class _Matcher:
 def compare(expected: Recording, actual: Recording) -> list[Difference]:
     """Return where an engine's lines differ from those of a recording, connection by connection.
 
-    What may differ: the engine's ids for requests, the present time, what the engine says of
-    itself (`runid`, versions, paths, `nodename`, its own entries in `handlers`), ticks of
+    What may differ: the engine's ids for requests, the present time and how long a call took
+    (`call.cdr`), what the engine says of itself (`runid`, with which bill ids begin, versions,
+    paths, `nodename`, its own entries in `handlers`), ticks of
     engine.timer, how a connection ends, the order of lines within 5 ms on a connection (replies to
     commands keep theirs), and what the real engine makes of a field that ends in a single percent.
     A recording in which handlers of equal priority change a message shows one order of several that

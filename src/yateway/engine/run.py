@@ -17,6 +17,9 @@ from ..wire.codec import TRUE_WORDS
 from . import scripts
 from .config import ConfigFile, Script, external_modules
 from .dispatcher import Dispatcher, EngineMessage, Handler
+from .drivers import MODULES, Drivers
+from .endpoints import Exchange
+from .external import ModuleChannel
 from .listeners import Address
 from .recording import Tap
 from .session import Session, logger
@@ -30,6 +33,15 @@ STOP_DELAYS = 5
 HALT_PRIORITY = 1000
 #: A tick that would follow sooner than this, in seconds, is left out (Engine.cpp, `run`).
 SHORTEST_TICK = 0.25
+
+
+def _loaded(config: ConfigFile) -> frozenset[str]:
+    """Return the names of the engine's modules: as with the real one, all unless told otherwise."""
+    names = set(MODULES) if config.boolean("general", "modload", True) else set()
+    for setting in config.sections.get("modules", ()):
+        name = setting.name.removesuffix(".yate")
+        (names.add if setting.value in TRUE_WORDS else names.discard)(name)
+    return frozenset(names | {"extmodule"})
 
 
 class Run:
@@ -53,12 +65,8 @@ class Run:
         main = folder / "yate.conf" if folder else None
         config = ConfigFile(main if main and main.exists() else None)
         params = run_params(config, str(folder or ""), runid)
-        loaded = {
-            setting.name.removesuffix(".yate")
-            for setting in config.sections.get("modules", ())
-            if setting.value in TRUE_WORDS
-        }
-        self.facts = Facts(params, config, frozenset(loaded | {"extmodule"}))
+        loaded = _loaded(config)
+        self.facts = Facts(params, config, loaded)
         self.modules = external_modules(
             ConfigFile(folder / "extmodule.conf" if folder else None), params
         )
@@ -74,12 +82,20 @@ class Run:
         self._ending = False
         self.dispatcher = Dispatcher(params.get("trackparam", ""), self._arm)
         self.dispatcher.install(Handler("engine.halt", HALT_PRIORITY, self._halted))
+        self.exchange = Exchange(self.dispatcher, self.clock, params["runid"], self._spawn)
+        self.exchange.timeout = max(0, config.integer("telephony", "timeout", 0))
+        self.exchange.dtmf_twins = config.boolean("telephony", "dtmfdups", False)
+        self.drivers = Drivers(self.exchange, params, loaded, self._start_external)
 
     # What sessions need
 
+    def clock(self) -> float:
+        """Return the time in seconds since the epoch, exactly."""
+        return self._epoch + self._loop.time()
+
     def now(self) -> int:
         """Return the time in seconds since the epoch."""
-        return int(self._epoch + self._loop.time())
+        return int(self.clock())
 
     def new_id(self) -> str:
         """Return an id as the real engine makes them: an address, and a number of 31 bits."""
@@ -100,6 +116,26 @@ class Run:
             ConfigError: it cannot be started.
         """
         self._spawn(self._attend_script(script, await scripts.start(script)))
+
+    async def _start_external(
+        self,
+        path: str,
+        argument: str,
+        make: Callable[[Callable[[], None]], ModuleChannel] | None,
+        fds: tuple[int, int],
+    ) -> Session | None:
+        """Start a script for one call and serve it; see `external.StartScript`."""
+        try:
+            transport = await scripts.start(self.modules.script(path, argument), fds)
+        except ConfigError as error:
+            logger.warning("%s", error)
+            return None
+        address = Address(name=path, kind="stdio", role="channel" if make else "global")
+        session = self._session(transport, address, script=True)
+        if make is not None:
+            session.channel = make(session.hang_up)
+        self._spawn(self._attend(session))
+        return session
 
     def _session(self, transport: Transport, address: Address, *, script: bool = False) -> Session:
         settings = Settings(self.modules.defaults, address.title, script=script)
@@ -139,6 +175,10 @@ class Run:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self._loop.call_exception_handler({"message": "a session failed", "exception": error})
+
+    def handles(self, name: str) -> bool:
+        """Tell whether a module has installed a handler of this name."""
+        return any(session.handles(name) for session in self._sessions)
 
     def drop(self) -> None:
         """End all connections; what they were asked goes on to the next handlers."""
@@ -190,7 +230,7 @@ class Run:
 
     def kill(self) -> None:
         """End at once, as on SIGKILL: what is under way is answered to nobody."""
-        self._ending = True
+        self._ending = self.exchange.exiting = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

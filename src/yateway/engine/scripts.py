@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 
 from ..errors import ConfigError
@@ -65,12 +66,18 @@ class _ScriptTransport(Transport):
         self._read_pipe: asyncio.ReadTransport
         self._write_pipe: asyncio.WriteTransport
 
-    async def start(self, path: str, argument: str) -> None:
+    async def start(self, path: str, argument: str, fds: tuple[int, int]) -> None:
         """Start the program.
+
+        Args:
+            path: of the program.
+            argument: its only one.
+            fds: become its fds 3 and 4; -1 for none.
 
         Raises:
             OSError: it cannot be started.
         """
+        command, keep = _command(path, argument, fds)
         loop = asyncio.get_running_loop()
         # Pipes as from the real engine, by which a script tells that it was started by one; the
         # event loop's own may be sockets.
@@ -87,11 +94,11 @@ class _ScriptTransport(Transport):
             try:
                 process, _ = await loop.subprocess_exec(
                     lambda: self._exit,
-                    path,
-                    argument,
+                    *command,
                     stdin=stdin,
                     stdout=stdout,
                     stderr=None,
+                    pass_fds=keep,
                     # The keyboard's interrupt is meant for the engine, which then ends its scripts.
                     start_new_session=True,
                 )
@@ -133,15 +140,41 @@ class _ScriptTransport(Transport):
             self._read_pipe.close()
 
 
-async def start(script: Script) -> Transport:
+def _command(
+    path: str, argument: str, fds: tuple[int, int]
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the command that starts a program, and the fds that it needs.
+
+    A child has the fds of its parent under their numbers; a shell puts them where they belong
+    before it becomes the program.
+
+    Raises:
+        OSError: there is no such program.
+    """
+    places = [(place, fd) for place, fd in zip((3, 4), fds, strict=True) if fd >= 0]
+    if not places:
+        return (path, argument), ()
+    if not os.access(path, os.X_OK):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    signs = " ".join(f"{place}{'<' if place == 3 else '>'}/dev/fd/{fd}" for place, fd in places)
+    return ("/bin/sh", "-c", f'exec "$0" "$1" {signs}', path, argument), tuple(
+        fd for _, fd in places
+    )
+
+
+async def start(script: Script, fds: tuple[int, int] = (-1, -1)) -> Transport:
     """Start a script and return what carries the protocol to it.
+
+    Args:
+        script: what to start.
+        fds: become its fds 3, for reading, and 4, for writing; -1 for none.
 
     Raises:
         ConfigError: there is no such program, or it cannot be executed.
     """
     transport = _ScriptTransport(script.name)
     try:
-        await transport.start(script.path, script.argument)
+        await transport.start(script.path, script.argument, fds)
     except OSError as error:
         raise ConfigError(
             f"{script.place}: cannot start {script.path!a}: {error.strerror}; give the path"

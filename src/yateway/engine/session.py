@@ -42,11 +42,13 @@ from ..wire.frames import (
 from ..wire.params import decode_params
 from ..wire.reading import from_module
 from .dispatcher import Dispatcher, EngineMessage, Handler
+from .endpoints import Exchange
+from .external import ModuleChannel
 from .listeners import ROLES
 from .recording import Tap
 from .settings import Facts, Settings
 
-__all__ = ["Host", "ModuleChannel", "Session", "logger"]
+__all__ = ["Host", "Session", "logger"]
 
 logger = logging.getLogger("yateway.engine")
 
@@ -61,6 +63,7 @@ class Host(Protocol):
     """What a session needs of the engine."""
 
     dispatcher: Dispatcher
+    exchange: Exchange
     facts: Facts
 
     def now(self) -> int:
@@ -68,22 +71,6 @@ class Host(Protocol):
 
     def new_id(self) -> str:
         """Return an id for a request; never one that was used before."""
-
-
-@dataclass(eq=False, slots=True)
-class ModuleChannel:
-    """The channel of a connection of role channel.
-
-    Attributes:
-        id: may be changed by `setlocal:id`.
-        wants_disconnected: the module asked to be told of the hang-up by a message.
-        connected: somebody holds the channel; else it ends with its first message, and the
-            connection with it.
-    """
-
-    id: str = "ExtModule"
-    wants_disconnected: bool = False
-    connected: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -107,7 +94,8 @@ class Session:
 
     Attributes:
         settings: the local settings.
-        channel: of a connection of role channel, once there is one.
+        channel: of a connection of role channel, once there is one; a called script has one from
+            the start.
     """
 
     def __init__(
@@ -134,6 +122,8 @@ class Session:
         self._dispatching = 0
         self._reading = True
         self._quit = False
+        self._name = settings.debugname
+        self._gate: asyncio.Future[None] | None = None
         self._ended = self._loop.create_future()
 
     def __repr__(self) -> str:
@@ -144,12 +134,17 @@ class Session:
 
     async def run(self) -> None:
         """Serve the module until one of the two ends the connection."""
+        reader = self._loop.create_task(self._read())
         try:
-            await self._read()
-            self._reading = False
-            self._end_when_idle()
-            await self._ended
+            await asyncio.wait((reader, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if reader.done():
+                reader.result()
+                self._reading = False
+                self._end_when_idle()
+                await self._ended
         finally:
+            reader.cancel()
+            await asyncio.wait((reader,))
             self._end("E")
             await self._transport.close()
 
@@ -157,6 +152,15 @@ class Session:
         """End the connection at once, as a timebomb does or the end of the engine."""
         self._end("E")
         self._transport.abort()
+
+    def hang_up(self) -> None:
+        """End the connection after what was written: the module's channel is gone."""
+        self._end("E")
+
+    def go_on(self) -> None:
+        """Read on: the call that the module accepted is connected."""
+        if self._gate is not None and not self._gate.done():
+            self._gate.set_result(None)
 
     async def _read(self) -> None:
         while (data := await self._transport.receive()) and not self._ended.done():
@@ -167,6 +171,9 @@ class Session:
                     self._take(line)
                     if not self._reading:
                         return
+                    if self._gate is not None:
+                        await self._gate
+                        self._gate = None
                     self._buffer.bufsize = self.settings.bufsize
             except RemoteProtocolError as error:
                 # Neither an answer nor an error line. What the module was asked before ends only
@@ -190,6 +197,9 @@ class Session:
         self._host.dispatcher.remove_watcher(self)
         for id_ in tuple(self._waiting):
             self._release(id_)
+        channel, self.channel = self.channel, None
+        if channel is not None and channel.alive:
+            channel.disconnect(self.settings.reason or None)
 
     def _end_when_idle(self) -> None:
         """End if nothing is read any more and nothing is under way: so `quit` ends."""
@@ -282,7 +292,7 @@ class Session:
         self._handlers[frame.name] = handler = Handler(
             frame.name,
             frame.priority,
-            self._receive,
+            self.receive,
             track=self.settings.trackparam,
             filter_name=frame.filter_name,
             filter_value=frame.filter_value,
@@ -331,32 +341,33 @@ class Session:
             and frame.name == "call.execute"
         )
         if fresh:
-            self.channel = channel = ModuleChannel()
+            channel = ModuleChannel(self._host.exchange, self._name, self.hang_up)
+            self.channel = channel
             message.set("id", channel.id)
         if settings.setdata:
             message.user_data = channel
+        if fresh and channel is not None:
+            # From here on its first message holds it, and then its peer: if there is none, the
+            # channel ends with the message, and the connection with it.
+            channel.release()
         if frame.id in self._waiting and not fresh:
             # The message is about what the request of that id is about (engine.md 5.2).
             message.user_data = self._waiting[frame.id].message.user_data
         if frame.id:
             message.sender = self
             self._dispatching += 1
-        message.done = partial(self._dispatched, frame.id, message, channel if fresh else None)
+        message.done = partial(self._dispatched, frame.id, message)
         self._host.dispatcher.enqueue(message)
 
-    def _dispatched(
-        self, id: str, message: EngineMessage, fresh: ModuleChannel | None, processed: bool
-    ) -> None:
+    def _dispatched(self, id: str, message: EngineMessage, processed: bool) -> None:
         if id:
             self._dispatching -= 1
             self._send(message.to_answer(id, processed))
-        if fresh is not None and not fresh.connected:
-            self.die()
         self._end_when_idle()
 
     # Messages to the module
 
-    async def _receive(self, message: EngineMessage) -> bool:
+    async def receive(self, message: EngineMessage) -> bool:
         """Put a message to the module and return whether it processed it."""
         settings = self.settings
         if not self._reading or (message.sender is self and not settings.reenter):
@@ -390,6 +401,9 @@ class Session:
         if not line.startswith(f"%%<message:{answer.id}::".encode()):
             # An empty word leaves what a malformed answer may have said before.
             waiting.processed = answer.processed
+        if self.channel is not None and self.channel.execute is waiting.message:
+            # What follows has to wait until the call is connected: it may be about the call.
+            self._gate = self._loop.create_future()
         self._release(answer.id)
 
     def _expire(self, id: str) -> None:
@@ -405,6 +419,10 @@ class Session:
             waiting.released.set_result(None)
 
     # Watching
+
+    def handles(self, name: str) -> bool:
+        """Tell whether the module has installed a handler of this name."""
+        return name in self._handlers
 
     def watches(self, name: str) -> bool:
         """Tell whether the module watches messages of that name."""

@@ -23,6 +23,7 @@ from .recording import Difference, Entry, Recording, compare, replay
 __all__ = ["check_at", "check_embedded", "configuration", "lines_of_engine", "whole_lines"]
 
 _CONFIGURED = "extmodule.conf [general] "
+_LOADED = "yate.conf [general] "
 _TREATED = ("SIGKILL", "SIGTERM", "restarted", _CONFIGURED)
 
 
@@ -33,7 +34,7 @@ async def check_embedded(recording: Recording) -> list[Difference]:
         ConfigError: the recording asks for a configuration that cannot be used.
     """
     recording = whole_lines(recording)
-    with _folder(configuration(recording)) as folder:
+    with _folder(configuration(recording), _asked_for(recording, _LOADED)) as folder:
         engine = Engine(conf=folder)
         stage = _Stage(engine)
         await engine.start()
@@ -91,18 +92,23 @@ def whole_lines(recording: Recording) -> Recording:
 
 def configuration(recording: Recording) -> str:
     """Return the lines of extmodule.conf that a note asks for, empty if none does."""
+    return _asked_for(recording, _CONFIGURED)
+
+
+def _asked_for(recording: Recording, file: str) -> str:
     for entry in recording.entries:
-        if entry.event == "note" and entry.line.startswith(_CONFIGURED):
-            settings = entry.line.removeprefix(_CONFIGURED).split()
+        if entry.event == "note" and entry.line.startswith(file):
+            settings = entry.line.removeprefix(file).split()
             return "\n".join(["[general]", *settings, ""])
     return ""
 
 
 @contextmanager
-def _folder(configured: str) -> Iterator[Path]:
+def _folder(configured: str, loaded: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="yateway-") as name:
         folder = Path(name)
         (folder / "extmodule.conf").write_text(configured)
+        (folder / "yate.conf").write_text(loaded)
         yield folder
 
 
