@@ -171,21 +171,19 @@ class Life:
             raise self._fatal
 
     async def _drain(self) -> None:
-        links = self.links(range(len(self._attachments)))
-        if not links:
+        installed = zip(self._attachments, self._plan.table.connections, strict=True)
+        # A link that has just ended stands there until its attachment takes note.
+        live = [(a.link, names) for a, names in installed if a.link is not None and a.link.usable]
+        if not live:
             return
-        uninstalls = [
-            link.command(Uninstall(name))
-            for link, installed in zip(links, self._plan.table.connections, strict=False)
-            for name in installed
-        ]
+        uninstalls = [link.command(Uninstall(name)) for link, names in live for name in names]
         # The engine confirms an uninstall at once and still takes the answers of what is open,
         # but it reads nothing after quit (engine.md part 5, 9): the order matters.
         await _within(END_TIMEOUT, asyncio.gather(*uninstalls, return_exceptions=True))
         await self.server.finish()
         for attachment in self._attachments:
             attachment.leaving = True
-        await _within(END_TIMEOUT, asyncio.gather(*(link.quit() for link in links)))
+        await _within(END_TIMEOUT, asyncio.gather(*(link.quit() for link, _ in live)))
 
     def _raise_failure(self) -> None:
         for task in self._keeping:

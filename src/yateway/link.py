@@ -84,6 +84,11 @@ class Link:
         return self._transport.single
 
     @property
+    def usable(self) -> bool:
+        """Whether lines may still be sent."""
+        return self._connection.usable
+
+    @property
     def open_requests(self) -> int:
         """How many requests of the engine wait for our answer."""
         return self._connection.open_requests
@@ -242,7 +247,7 @@ class Link:
         self._flush_soon()
 
     def _check_usable(self) -> None:
-        if not self._connection.usable:
+        if not self.usable:
             raise ConnectionLost(f"the link {self.name} has ended")
 
 

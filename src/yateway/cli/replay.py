@@ -32,7 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Play the recordings; 0 only if no line differs and none was left out."""
     # Recordings are full of what an engine warns of.
-    logging.getLogger("yateway.engine").setLevel(logging.ERROR)
+    log = logging.getLogger("yateway.engine")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        return _play(arguments)
+    finally:
+        log.setLevel(level)
+
+
+def _play(arguments: argparse.Namespace) -> int:
     total = differing = 0
     for file in arguments.files:
         recording = Recording.from_file(file)
