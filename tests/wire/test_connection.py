@@ -553,7 +553,9 @@ def test_a_line_fits_the_engines_buffer(bufsize: int) -> None:
         connection.send(frame)
         assert len(connection.data_to_send()) == bufsize - 1
     for frame in lines_of_length(bufsize - 1):
-        with pytest.raises(LocalProtocolError, match=f"{bufsize - 1} bytes .* of {bufsize - 2} .* allows 65534$"):
+        with pytest.raises(
+            LocalProtocolError, match=f"{bufsize - 1} bytes .* of {bufsize - 2} .* allows 65534$"
+        ):
             connection.send(frame)
     assert connection.data_to_send() == b""
 
