@@ -141,7 +141,11 @@ async def test_own_handlers_stand_among_those_of_modules() -> None:
         engine.install("call.preroute", rename, 10)
         answer = await engine.dispatch("call.preroute", called="1", caller="2")
         assert (answer.name, answer.retvalue, answer.processed) == ("call.route", "sip/1", True)
-        assert dict(answer) == {"caller": "2", "handlers": "cdrbuild:50,regexroute:100", "callto": "sip/1"}
+        assert dict(answer) == {
+            "caller": "2",
+            "handlers": "cdrbuild:50,regexroute:100",
+            "callto": "sip/1",
+        }
         unchanged = await engine.dispatch("call.other", retvalue="keep")
         assert unchanged.retvalue == "keep"
 

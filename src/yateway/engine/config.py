@@ -183,12 +183,21 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class ExternalModules:
-    """What extmodule.conf says; paths of scripts that are not absolute start at `scripts_dir`."""
+    """What extmodule.conf says.
+
+    Attributes:
+        defaults: of the local settings.
+        listeners: where to listen.
+        scripts: what to start.
+        scripts_dir: where paths of scripts that are not absolute start.
+        priority: where scripts are asked about calls to `external/...`.
+    """
 
     defaults: ModuleDefaults = ModuleDefaults()
     listeners: tuple[Address, ...] = ()
     scripts: tuple[Script, ...] = ()
     scripts_dir: Path = Path()
+    priority: int = 100
 
     def script(self, path: str, argument: str) -> Script:
         """Return a script that is to be started for a call."""
@@ -215,7 +224,8 @@ def external_modules(file: ConfigFile, params: Mapping[str, str]) -> ExternalMod
     folder = Path(file.path.parent if file.path else ".")
     folder /= _replaced(file.text("general", "scripts_dir"), params)
     scripts = tuple(_scripts(file, params, folder))
-    return ExternalModules(defaults, tuple(_listeners(file)), scripts, folder)
+    priority = file.integer("general", "priority", 100)
+    return ExternalModules(defaults, tuple(_listeners(file)), scripts, folder, priority)
 
 
 def _listeners(file: ConfigFile) -> Iterator[Address]:

@@ -85,7 +85,9 @@ class Run:
         self.exchange = Exchange(self.dispatcher, self.clock, params["runid"], self._spawn)
         self.exchange.timeout = max(0, config.integer("telephony", "timeout", 0))
         self.exchange.dtmf_twins = config.boolean("telephony", "dtmfdups", False)
-        self.drivers = Drivers(self.exchange, params, loaded, self._start_external)
+        self.drivers = Drivers(
+            self.exchange, params, loaded, self._start_external, self.modules.priority
+        )
 
     # What sessions need
 
@@ -230,7 +232,8 @@ class Run:
 
     def kill(self) -> None:
         """End at once, as on SIGKILL: what is under way is answered to nobody."""
-        self._ending = self.exchange.exiting = True
+        self._ending = True
+        self.exchange.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -149,13 +149,15 @@ def _command(
     before it becomes the program.
 
     Raises:
-        OSError: there is no such program.
+        OSError: there is no such program, or it is not executable.
     """
+    if not os.access(path, os.X_OK):
+        # asyncio's own attempt would leave half a process behind.
+        number = errno.EACCES if os.path.exists(path) else errno.ENOENT
+        raise OSError(number, os.strerror(number), path)
     places = [(place, fd) for place, fd in zip((3, 4), fds, strict=True) if fd >= 0]
     if not places:
         return (path, argument), ()
-    if not os.access(path, os.X_OK):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     signs = " ".join(f"{place}{'<' if place == 3 else '>'}/dev/fd/{fd}" for place, fd in places)
     return ("/bin/sh", "-c", f'exec "$0" "$1" {signs}', path, argument), tuple(
         fd for _, fd in places

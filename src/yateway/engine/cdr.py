@@ -1,0 +1,244 @@
+"""Records of calls: call.cdr with what is known of each leg, at its start, its changes and its end.
+
+It must not touch calls: it listens to the messages about them. A record begins with the first
+message about an id, and a leg that ended is remembered for some seconds, so that a message that
+comes late begins no second record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from .dispatcher import EngineMessage, Handler
+from .driver import Report, escape_address
+from .endpoints import Exchange, flag, word
+
+__all__ = ["Cdr"]
+
+#: Seconds for which a leg that ended is remembered.
+GUARD: Final = 5.0
+#: Parameters that a record keeps, and whether later values replace the first.
+KEPT: Final = {
+    "billid": True,
+    "reason": True,
+    "address": False,
+    "caller": False,
+    "called": False,
+    "calledfull": False,
+    "username": False,
+}
+#: What each message is to a record, and the priority at which it is looked at.
+KINDS: Final = {
+    "chan.startup": ("start", 50),
+    "call.route": ("route", 50),
+    "call.execute": ("call", 50),
+    "call.progress": ("progress", 50),
+    "call.ringing": ("ringing", 50),
+    "call.answered": ("answer", 50),
+    "call.update": ("update", 50),
+    "chan.hangup": ("hangup", 150),
+    "call.drop": ("drop", 50),
+}
+
+
+@dataclass(eq=False, slots=True)
+class _Record:
+    """What is known of one leg; times in seconds since the epoch, 0 for not yet."""
+
+    chan: str
+    number: int
+    direction: str = "unknown"
+    status: str = "unknown"
+    first: bool = True
+    write: bool = True
+    trace_id: str = ""
+    times: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+
+    def take(self, message: EngineMessage) -> None:
+        """Learn what a message says about the leg."""
+        if self.first:
+            self.write = flag(message, "cdrwrite", True)
+            self.trace_id = message.params.get("trace_id", "")
+        for name, value in message.params.items():
+            if not value:
+                continue
+            if name == "status":
+                self.status = value
+                if value in ("incoming", "outgoing"):
+                    self.direction = value
+            elif name == "direction":
+                self.direction = value
+            elif name in KEPT and (KEPT[name] or name not in self.kept):
+                self.kept[name] = value
+
+    def mark(self, kind: str, now: float, status: str = "") -> None:
+        """Note when something happened to the leg."""
+        if kind in ("progress", "ringing"):
+            self.times.setdefault("ringing", now)
+        elif kind in ("start", "answer"):
+            self.times.setdefault(kind, now)
+        elif kind in ("call", "hangup"):
+            self.times[kind] = now
+        self.status = status or self.status
+
+    def params(self, operation: str, runid: str, now: float) -> list[tuple[str, str]]:
+        """Return the parameters of the message about this record."""
+        times = self.times
+        hangup = times.get("hangup", now)
+        start = times.setdefault("start", times.get("call", hangup))
+        answer = min(times.get("answer", hangup), hangup)
+        ringing = min(times.get("ringing", answer), answer)
+        params = [
+            ("time", f"{start:.3f}"),
+            ("chan", self.chan),
+            ("cdrid", str(self.number)),
+            ("runid", runid),
+            ("operation", operation),
+            ("direction", self.direction),
+            ("duration", f"{hangup - start:.3f}"),
+            ("billtime", f"{hangup - answer:.3f}"),
+            ("ringtime", f"{answer - ringing:.3f}"),
+            ("status", self.status),
+        ]
+        if self.trace_id:
+            params.append(("trace_id", self.trace_id))
+        outside = {"incoming": "caller", "outgoing": "called"}.get(self.direction, "")
+        if outside in self.kept:
+            params.append(("external", self.kept[outside]))
+        params.append(("cdrwrite", word(self.write)))
+        return params + list(self.kept.items())
+
+
+class Cdr:
+    """The module cdrbuild."""
+
+    name = "cdrbuild"
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._records: dict[str, _Record] = {}
+        self._count = 0
+        #: When the leg is forgotten, and whether its record is still to be written.
+        self._ended: dict[str, tuple[float, bool]] = {}
+
+    def install(self) -> None:
+        """Begin to handle messages."""
+        for name, (_, priority) in KINDS.items():
+            handler = Handler(name, priority, self._receive, track=self.name)
+            self._exchange.dispatcher.install(handler)
+        self._exchange.dispatcher.install(Handler("engine.halt", 150, self._halt, track=self.name))
+
+    def report(self) -> Report:
+        """Return what engine.status says about it."""
+        now = self._exchange.clock()
+        self._forget(now)
+        details = []
+        for record in self._records.values():
+            fields = (record.kept.get(name, "") for name in ("caller", "called", "billid"))
+            seconds = int(now - record.times.get("start", now) + 0.5)
+            values = "|".join((record.status, *map(escape_address, fields), str(seconds)))
+            details.append(f"{record.chan}={values}")
+        counters = f"cdrs={len(self._records)},hungup={len(self._ended)}"
+        columns = "Status|Caller|Called|BillId|Duration"
+        return Report(self.name, "cdr", columns, counters, tuple(details))
+
+    async def _halt(self, message: EngineMessage) -> bool:
+        for record in tuple(self._records.values()):
+            record.kept.setdefault("reason", "CDR shutdown")
+            self._finalize(record, self._exchange.clock())
+        return False
+
+    async def _receive(self, message: EngineMessage) -> bool:
+        kind = KINDS[message.name][0]
+        if kind == "progress" and not (flag(message, "earlymedia") or flag(message, "ringing")):
+            return False
+        operation = message.params.get("operation", "cdrbuild") if kind == "update" else "cdrbuild"
+        if not flag(message, "cdrtrack", operation == "cdrbuild"):
+            return False
+        id_ = message.params.get("id", "")
+        if kind == "drop":
+            if not id_.startswith("cdrbuild/"):
+                return False
+            id_ = id_.removeprefix("cdrbuild/")
+        if not id_:
+            return False
+        now = self._now(message)
+        handled = self._update(message, kind, id_, now)
+        if kind in ("ringing", "progress", "answer"):
+            other = message.params.get("peerid") or message.params.get("targetid", "")
+            if record := self._records.get(other):
+                record.mark(kind, now, message.params.get("status", ""))
+                self._emit(record, now)
+        return handled
+
+    def _now(self, message: EngineMessage) -> float:
+        """Return when a message was made; whole seconds are all it knows of the present one."""
+        now = self._exchange.clock()
+        return now if abs(now - message.time) < 1.5 else float(message.time)
+
+    def _update(self, message: EngineMessage, kind: str, id: str, now: float) -> bool:
+        record = self._records.get(id)
+        if record is None:
+            record, kind = self._begin(message, kind, id, now)
+            if record is None:
+                return False
+        if kind == "drop":
+            if record.first:
+                del self._records[id]
+            else:
+                reason = message.params.get("reason", record.kept.get("reason", "CDR dropped"))
+                record.kept["reason"] = reason
+                self._finalize(record, now)
+            return True
+        record.take(message)
+        record.mark(kind, now)
+        if kind == "hangup":
+            self._finalize(record, now)
+        else:
+            self._emit(record, now)
+        return False
+
+    def _begin(
+        self, message: EngineMessage, kind: str, id: str, now: float
+    ) -> tuple[_Record | None, str]:
+        """Return a new record where one is due, and what the message is to it."""
+        if kind == "hangup":
+            self._forget(now)
+            # Messages may overtake each other: should the start come, the record is written.
+            self._ended.setdefault(id, (now + GUARD, True))
+        if kind not in ("start", "call", "answer"):
+            return None, kind
+        self._forget(now)
+        if id in self._ended:
+            until, owed = self._ended[id]
+            if not owed:
+                return None, kind
+            self._ended[id] = (until, False)
+            kind = "hangup"
+        elif not flag(message, "cdrcreate", True):
+            return None, kind
+        self._count += 1
+        self._records[id] = record = _Record(id, self._count)
+        return record, kind
+
+    def _forget(self, now: float) -> None:
+        for id_, (until, _) in tuple(self._ended.items()):
+            if until > now:
+                break
+            del self._ended[id_]
+
+    def _finalize(self, record: _Record, now: float) -> None:
+        del self._records[record.chan]
+        self._emit(record, now, "finalize")
+        self._ended.setdefault(record.chan, (now + GUARD, False))
+
+    def _emit(self, record: _Record, now: float, operation: str = "") -> None:
+        operation = operation or ("initialize" if record.first else "update")
+        record.first = False
+        params = record.params(operation, self._exchange.runid, self._exchange.clock())
+        if self._exchange.wants("call.cdr"):
+            message = self._exchange.message("call.cdr", params)
+            message.broadcast = True
+            self._exchange.enqueue(message)

@@ -1,0 +1,129 @@
+"""What the engine says about its parts and their channels: engine.status and engine.command.
+
+It must not know the parts: each brings its own report. The format of the lines is the real
+engine's, which programs parse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from .dispatcher import EngineMessage, Handler
+from .driver import Driver, Report
+from .endpoints import Exchange, flag
+
+__all__ = ["Part", "Status"]
+
+#: Where parts are asked about their status, and about commands; most at the first, some early.
+STATUS_PRIORITY: Final = 110
+COMMAND_PRIORITY: Final = 120
+EARLY: Final = 100
+EARLY_STATUS: Final = ("cdrbuild",)
+EARLY_COMMAND: Final = ("cdrbuild", "extmodule")
+
+
+class Part(Protocol):
+    """A part of the engine."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    def install(self) -> None:
+        """Begin to handle messages."""
+
+    def report(self) -> Report:
+        """Return what it says about itself."""
+
+
+class _Reporter:
+    """Answers for one part."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+
+    async def status(self, message: EngineMessage) -> bool:
+        part, module = self.part, message.params.get("module", "")
+        if isinstance(part, Driver):
+            if text := part.named_report(module):
+                message.retvalue = text
+                return True
+            if channel := part.channels.get(module):
+                channel.complete(message)
+                message.retvalue = part.channel_report(channel)
+                return True
+        report = part.report()
+        # cdrbuild is no Module of the real engine: it has no type to be asked for, says nothing
+        # final, and always ends its counters.
+        is_module = report.kind != "cdr"
+        if module not in ("", report.name) and not (is_module and module == report.kind):
+            return False
+        message.retvalue += _line(report, flag(message, "details", True))
+        return is_module and module == report.name
+
+    async def command(self, message: EngineMessage) -> bool:
+        part, params = self.part, message.params
+        start = params.get("partword", "")
+        words = []
+        lists_channels = params.get("complete") == "channels" and isinstance(part, Driver)
+        if part.name.startswith(start) and (
+            lists_channels or params.get("partline") in ("status", "debug")
+        ):
+            words.append(part.name)
+        if lists_channels and isinstance(part, Driver) and part.channels:
+            if part.name.startswith(start):
+                words.append(part.prefix)
+            else:
+                words += [id_ for id_ in part.channels if id_.startswith(start)]
+        if words:
+            before = [message.retvalue] if message.retvalue else []
+            message.retvalue = "\t".join(before + words)
+        return False
+
+
+def _line(report: Report, details: bool) -> str:
+    columns = f",format={report.columns}" if report.columns else ""
+    line = f"name={report.name},type={report.kind}{columns};{report.counters}"
+    if details and (report.details or report.kind == "cdr"):
+        line += ";" + ",".join(report.details)
+    return line + "\r\n"
+
+
+class Status:
+    """Reports for all parts.
+
+    Args:
+        exchange: where they are.
+        parts: all of them, in the order in which they report.
+        facts: of the engine itself: its version, revision and nodename.
+    """
+
+    def __init__(self, exchange: Exchange, parts: Sequence[Part], facts: dict[str, str]) -> None:
+        self._exchange = exchange
+        self._parts = parts
+        self._facts = facts
+
+    def install(self) -> None:
+        """Begin to handle messages."""
+        install = self._exchange.dispatcher.install
+        # Of equal priorities the last one installed is asked first.
+        for part in reversed(self._parts):
+            reporter = _Reporter(part)
+            priority = EARLY if part.name in EARLY_STATUS else STATUS_PRIORITY
+            install(Handler("engine.status", priority, reporter.status, track=part.name))
+            priority = EARLY if part.name in EARLY_COMMAND else COMMAND_PRIORITY
+            install(Handler("engine.command", priority, reporter.command, track=part.name))
+        install(Handler("engine.status", 90, self._engine, track="engine"))
+
+    async def _engine(self, message: EngineMessage) -> bool:
+        module = message.params.get("module", "")
+        if module not in ("", "engine"):
+            return False
+        facts = self._facts
+        parts = ",".join(f"{name}={facts.get(name, '')}" for name in ("version", "revision"))
+        message.retvalue += (
+            f"name=engine,type=system,{parts},nodename={facts.get('nodename', '')}"
+            f";plugins={len(self._parts)}\r\n"
+        )
+        return module == "engine"

@@ -1,0 +1,161 @@
+"""Records scenes of calls on the real engine, for the embedded one to repeat.
+
+    YATEWAY_YATE=/opt/yate python -m tests.engine.record_scenes [NAME...]
+
+Each scene runs on a fresh engine, so that its numbers are the same each time, and becomes
+`tests/data/recordings/NAME.jsonl`. It must not judge what the engine does: it only notes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.engine.scenes import SCENES, prepare
+from yateway.engine.recording import Recording
+from yateway.transport import Transport, open_unix
+
+FOLDER = Path(__file__).parent.parent / "data" / "recordings"
+MODULES = (
+    *("extmodule", "rmanager", "dumbchan", "tonegen", "wavefile", "callgen", "cdrbuild"),
+    *("regexroute", "callfork", "conference", "pbx"),
+)
+PATIENCE = 15.0
+
+
+class Scene:
+    """A running engine, and connections to it whose lines are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.recording = Recording()
+        self._heard: dict[str, list[str]] = {}
+        self._news = asyncio.Event()
+        self._transports: dict[str, Transport] = {}
+        self._readers: list[asyncio.Task[None]] = []
+
+    async def open(self, name: str, *lines: str, role: str = "global") -> None:
+        """Connect, and send lines of which each is answered by one."""
+        listener = "unix u1 (role=global)" if role == "global" else "unix u2 (no role)"
+        path = self.folder / ("u1" if role == "global" else "u2")
+        self.recording.add(name, "A", event=f"connect {listener}")
+        self._transports[name] = transport = await open_unix(str(path))
+        self._heard[name] = []
+        self._readers.append(asyncio.create_task(self._read(name, transport)))
+        if role == "channel":
+            self.say(name, "%%>connect:channel")
+        for line in lines:
+            self.say(name, line)
+            await self.hear(name, "%%<")
+
+    def say(self, name: str, line: str) -> None:
+        """Send a line."""
+        self.recording.add(name, "A", line.encode())
+        self._transports[name].write(line.encode() + b"\n")
+
+    async def ask(self, name: str, line: str) -> str:
+        """Send a message and wait for its answer."""
+        self.say(name, line)
+        id_ = line.split(":", 2)[1]
+        return (await self.hear(name, rf"%%<message:{re.escape(id_)}:"))[0]
+
+    async def hear(self, name: str, pattern: str, seconds: float = 5.0) -> re.Match[str]:
+        """Wait for a line in which a pattern is found, and drop it and all before it."""
+        heard = self._heard[name]
+        async with asyncio.timeout(seconds):
+            while True:
+                for place, line in enumerate(heard):
+                    if found := re.search(pattern, line):
+                        del heard[: place + 1]
+                        return found
+                self._news.clear()
+                await self._news.wait()
+
+    async def close(self, name: str) -> None:
+        """Close a connection."""
+        self.recording.add(name, "A", event="close")
+        await self._transports.pop(name).close()
+
+    async def end(self) -> None:
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        for transport in self._transports.values():
+            await transport.close()
+
+    async def _read(self, name: str, transport: Transport) -> None:
+        rest = b""
+        while data := await transport.receive():
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self.recording.add(name, "E", line)
+                self._heard[name].append(line.decode("latin-1"))
+            self._news.set()
+        if name in self._transports:  # else it was closed by us
+            self.recording.add(name, "E", event="closed")
+            self._heard[name].append("<EOF>")
+            self._news.set()
+
+
+async def record(name: str, play: Callable[[Scene], Awaitable[None]]) -> None:
+    """Run a scene on a fresh engine."""
+    folder = Path(tempfile.mkdtemp(prefix="yateway-scene-"))
+    (folder / "yate.conf").write_text(
+        "[general]\nmodload=disable\nminworkers=8\nmaxworkers=20\n\n[modules]\n"
+        + "".join(f"{module}.yate=yes\n" for module in MODULES)
+    )
+    (folder / "extmodule.conf").write_text(
+        f"[listener u1]\ntype=unix\npath={folder}/u1\nrole=global\n"
+        f"[listener u2]\ntype=unix\npath={folder}/u2\n"
+    )
+    prepare(folder)
+    prefix = Path(os.environ["YATEWAY_YATE"])
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            prefix / "bin" / "yate",
+            *("-c", folder, "-vvvvv"),
+            cwd=folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"LD_LIBRARY_PATH": str(prefix / "lib")},
+        )
+    scene = Scene(folder)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not (folder / "u2").exists():
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
+        await play(scene)
+        scene.recording.to_file(FOLDER / f"{name}.jsonl")
+    except BaseException:
+        for entry in scene.recording.entries:
+            print(entry.time, entry.direction, entry.connection, entry.line or entry.event)
+        raise
+    finally:
+        await scene.end()
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+        await process.wait()
+        shutil.rmtree(folder)
+
+
+async def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    names = sys.argv[1:] or list(SCENES)
+    results = await asyncio.gather(
+        *(record(name, SCENES[name]) for name in names), return_exceptions=True
+    )
+    for name, result in zip(names, results, strict=True):
+        print(name, "recorded" if result is None else f"failed: {result!r}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

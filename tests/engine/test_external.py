@@ -1,0 +1,237 @@
+"""Scripts that are called: their lines, their fds 3 and 4, and how they and their calls end."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from yateway import Message
+from yateway.engine import Engine, Recording
+from yateway.engine.staging import check_embedded
+
+pytestmark = pytest.mark.real_clock
+
+DATA = Path(__file__).parent.parent / "data"
+
+ACCEPT = """\
+import os, sys, time
+def request():
+    return sys.stdin.readline().split(":")
+def say(line):
+    print(line, flush=True)
+fields = request()
+"""
+
+
+def script(folder: Path, text: str) -> Path:
+    """Write a script that has read its call.execute into `fields`."""
+    path = folder / "script.py"
+    path.write_text(f"#!{sys.executable}\n{ACCEPT}{text}")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+class Lines:
+    """Routes all calls to a script, and takes what it tells by the message `told`."""
+
+    def __init__(self, engine: Engine, target: str) -> None:
+        self.told: list[dict[str, str]] = []
+        self.news = asyncio.Event()
+
+        def route(message: Message) -> bool:
+            message.retvalue = target
+            return True
+
+        def take(message: Message) -> bool:
+            self.told.append(dict(message))
+            self.news.set()
+            return True
+
+        engine.install("call.route", route)
+        engine.install("told", take)
+
+    async def hear(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.told) < count:
+                self.news.clear()
+                await self.news.wait()
+
+
+async def test_it_agrees_with_the_recording() -> None:
+    """The script of the recording lay elsewhere."""
+    recording = Recording.from_file(DATA / "transcripts" / "ivr_stdio.jsonl")
+    place = DATA / "recordings" / "ivr_probe.sh"
+    moved = Recording(
+        [
+            replace(e, line=e.line.replace("/srv/lab/ivr_probe.sh", str(place)))
+            for e in recording.entries
+        ]
+    )
+    assert [str(d) for d in await check_embedded(moved)] == []
+
+
+async def test_a_script_answers_a_call_and_ends_with_it(tmp_path: Path) -> None:
+    """What it sends after it accepted the call is about the connected call."""
+    path = script(
+        tmp_path,
+        """
+say(f"%%<message:{fields[1]}:true:::targetid=scr/1")
+say("%%>setlocal:id:scr/1")
+say("%%>setlocal:disconnected:true")
+say("%%>message:1:0:chan.attach::source=tone/dial:single=true")
+say("%%>message::0:call.answered::id=scr/1:targetid=sim/1")
+for line in sys.stdin:
+    if "chan.disconnected" in line:
+        say("%%>message::0:told::line=" + line.split("::", 1)[1].strip().replace(":", "%z"))
+""",
+    )
+    async with Engine() as engine:
+        lines = Lines(engine, f"external/nodata/{path} 42")
+        leg = await engine.call("1", "2")
+        async with asyncio.timeout(5):
+            await leg.until(lambda: leg.answered and leg.hears == "tone/dial")
+        assert leg.peer is not None
+        assert leg.peer.id == "scr/1"
+        assert not (await engine.dispatch("chan.locate", id="scr/1")).processed
+        leg.hang_up("enough")
+        await lines.hear(1)
+        assert lines.told[0]["line"] == (f"id=scr/1:module=external:address={path}:reason=enough")
+
+
+async def test_the_end_of_a_script_hangs_up(tmp_path: Path) -> None:
+    """With the reason that it gave."""
+    path = script(
+        tmp_path,
+        """
+say(f"%%<message:{fields[1]}:true::")
+say("%%>setlocal:reason:lunch")
+sys.stdin.readline()
+""",
+    )
+    async with Engine() as engine:
+        Lines(engine, f"external/nodata/{path}")
+        leg = await engine.call("1")
+        async with asyncio.timeout(5):
+            await leg.until(lambda: leg.hung_up)
+        assert leg.reason == "lunch"
+
+
+@pytest.mark.parametrize("kind", ["nodata", "playrec", "nosuch"])
+async def test_a_call_that_is_not_accepted(tmp_path: Path, kind: str) -> None:
+    """A script that declines, none at all, and an unknown method."""
+    path = script(tmp_path, 'say(f"%%<message:{fields[1]}:false:")\nsys.stdin.readline()\n')
+    async with Engine() as engine:
+        for target in (path, tmp_path / "missing"):
+            answer = await engine.dispatch(
+                "call.execute", callto="dumb/", target="1", direct=f"external/{kind}/{target}"
+            )
+            assert not answer.processed
+
+
+async def test_a_script_without_a_channel_is_only_asked(tmp_path: Path) -> None:
+    """It changes where the call goes, and stays."""
+    path = script(
+        tmp_path,
+        """
+say(f"%%<message:{fields[1]}:false:::callto=tone/busy")
+say("%%>message:1:0:told::module=" + fields[-1].strip())
+sys.stdin.read()
+""",
+    )
+    (tmp_path / "extmodule.conf").write_text("[general]\npriority=50\n")
+    async with Engine(conf=tmp_path) as engine:
+        lines = Lines(engine, f"external/nochan/{path}")
+        leg = await engine.call("1")
+        await lines.hear(1)
+        async with asyncio.timeout(5):
+            await leg.until(lambda: leg.hears == "tone/busy")
+        leg.hang_up()
+
+
+async def test_sound_goes_both_ways(tmp_path: Path) -> None:
+    """Linear, on fd 3 what the caller says, on fd 4 what the script says; both at its pace."""
+    (tmp_path / "speech.slin").write_bytes(b"ab" * 160 * 10)
+    path = script(
+        tmp_path,
+        """
+say(f"%%<message:{fields[1]}:true::")
+os.write(4, b"xy" * 160 * 10)
+heard = b""
+while len(heard) < 3200:
+    heard += os.read(3, 320)
+say("%%>message:1:0:told::heard=" + ("right" if heard == b"ab" * 1600 else "wrong"))
+sys.stdin.read()
+""",
+    )
+    async with Engine() as engine:
+        lines = Lines(engine, f"external/playrec/{path}")
+        leg = await engine.call("1")
+        async with asyncio.timeout(5):
+            await leg.until(lambda: leg.answered)
+        began = asyncio.get_running_loop().time()
+        leg.say(str(tmp_path / "speech.slin"))
+        own: dict[str, str | int | float] = {"id": leg.id, "message": "chan.attach", "single": True}
+        record: dict[str, str | int | float] = {
+            "consumer": f"wave/record/{tmp_path}/out.slin",
+            "maxlen": 3200,
+            "notify": "n",
+        }
+        await engine.dispatch("chan.masquerade", {**own, **record})
+        await lines.hear(1)
+        assert lines.told == [{"heard": "right"}]
+        assert 0.15 < asyncio.get_running_loop().time() - began < 1
+        leg.hang_up()
+    recorded = (tmp_path / "out.slin").read_bytes()
+    assert recorded
+    assert recorded in b"xy" * 1600
+
+
+async def test_a_listening_script_hears(tmp_path: Path) -> None:
+    """`record` has fd 3 only."""
+    (tmp_path / "speech.slin").write_bytes(b"ab" * 160)
+    path = script(
+        tmp_path,
+        """
+say(f"%%<message:{fields[1]}:true::")
+heard = os.read(3, 320)
+try:
+    os.fstat(4)
+    open4 = "open"
+except OSError:
+    open4 = "closed"
+say(f"%%>message:1:0:told::heard={len(heard)}:fd4={open4}")
+sys.stdin.read()
+""",
+    )
+    async with Engine() as engine:
+        lines = Lines(engine, f"external/record/{path}")
+        leg = await engine.call("1")
+        async with asyncio.timeout(5):
+            await leg.until(lambda: leg.answered)
+        leg.say(str(tmp_path / "speech.slin"))
+        await lines.hear(1)
+        assert lines.told[0]["heard"] == "320"
+        leg.hang_up()
+
+
+async def test_a_script_that_ignores_the_end_is_ended(tmp_path: Path) -> None:
+    """By a signal, when the call is over."""
+    path = script(
+        tmp_path,
+        """
+say(f"%%<message:{fields[1]}:true::")
+while True:
+    time.sleep(1)
+""",
+    )
+    async with Engine() as engine:
+        Lines(engine, f"external/nodata/{path}")
+        leg = await engine.call("1")
+        async with asyncio.timeout(5):
+            await leg.until(lambda: leg.answered)
+        leg.hang_up()
