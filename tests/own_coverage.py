@@ -23,8 +23,8 @@ def sources() -> Iterator[Path]:
     for source in sorted((PACKAGE / "wire").glob("*.py")):
         if source.name != "__init__.py":
             yield source
-    yield PACKAGE / "link.py"
-    yield PACKAGE / "module.py"
+    for name in ("link", "module", "serving"):
+        yield PACKAGE / f"{name}.py"
 
 
 def complaint(source: Path) -> str:

@@ -161,6 +161,15 @@ async def test_standard_input_and_output_take_one_priority_for_a_name() -> None:
         await module.attach(opener_to(far))
 
 
+async def test_serving_over_them_is_refused_before_they_are_taken() -> None:
+    """Nothing was read or redirected by then."""
+    module = Module("script")
+    module.handler("call.route", 50)(print)
+    module.handler("call.route", 150)(print)
+    with pytest.raises(ConfigError, match=r"50 .* 150 .* attach over TCP or UNIX"):
+        await module.serve("stdio:")
+
+
 async def test_a_script_does_not_connect_and_ends_with_its_input() -> None:
     """Yate knows the role of a script; when its input ends, so does the script (C6)."""
     module = router()

@@ -356,13 +356,12 @@ async def test_a_handler_cancelled_at_any_point_is_answered() -> None:
             return True
 
         async with served(steps) as it:
-            it.ask()
             if point == 0:
                 # Before the first step: the coroutine has not even begun.
-                await it.far.near.drain()
-                await it.far.near.drain()
+                it.link._process(b"%%>message:1:1:call.route:\n")
                 it.server._pending.copy().pop().task.cancel()
             else:
+                it.ask()
                 await asyncio.sleep(1e-3 * point - 5e-4)
                 tasks[0].cancel()
             assert await it.far.hear() == ["%%<message:1:false:"]
@@ -555,3 +554,65 @@ async def test_an_awaitable_that_is_no_coroutine_is_awaited() -> None:
     async with served(future) as it:
         assert await it.answer() == "false:"
         assert it.server.counters.expired == 1
+
+
+async def test_several_handlers_may_suspend_one_after_the_other() -> None:
+    """Each has a deadline of its own, from when it is asked."""
+
+    async def slow(message: Message) -> None:
+        await asyncio.sleep(1.5)
+
+    async with served(slow, slow, coroutine("sip/a")) as it:
+        assert await it.answer() == "true::sip/a"
+        assert it.server.counters.expired == 0
+
+
+async def test_what_ends_the_process_after_an_early_answer_gives_no_second_one() -> None:
+    """The answer that is out stays the only one."""
+
+    async def answer_and_die(message: Message) -> None:
+        await message.answer(True)
+        raise SystemExit
+
+    async with served(answer_and_die) as it:
+        assert await it.answer() == "true:"
+        await asyncio.sleep(0.1)
+        assert len(it.fatal) == 1
+        assert it.far.heard == []
+
+
+async def test_a_deadline_after_the_end_of_the_link_means_nothing() -> None:
+    """Nobody waits any more; nothing is counted as expired."""
+    async with served(hang) as it:
+        it.ask()
+        await asyncio.sleep(0.1)
+        it.far.close()
+        await asyncio.sleep(5)
+        assert it.server.counters.expired == 0
+
+
+async def test_a_fault_of_our_own_is_logged_and_the_request_answered(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should serving itself fail, the engine still gets its `false`."""
+    async with served(coroutine("sip/a")) as it:
+        answer = it.server.answer
+
+        def fail_once(*_: object) -> None:
+            monkeypatch.setattr(it.server, "answer", answer)
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(it.server, "answer", fail_once)
+        assert await it.answer() == "false:"
+        await asyncio.sleep(0.1)
+    assert "a fault of yateway itself: ZeroDivisionError" in caplog.text
+
+
+async def test_an_id_that_is_too_long_to_answer_harms_nobody() -> None:
+    """Only a hostile engine sends one; the next request is served."""
+    async with served() as it:
+        it.far.say(f"%%>message:{'9' * 70_000}:1:call.route:")
+        it.ask()
+        assert await it.far.hear() == ["%%<message:1:false:"]
+        it.far.close()
+        await asyncio.sleep(0.1)
