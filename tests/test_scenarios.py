@@ -12,7 +12,7 @@ import pytest
 
 from tests.real_engine import RealEngine, free_port, real_engine
 from yateway.engine import Recording
-from yateway.engine.recording import compare, replay
+from yateway.engine.replaying import compare, replay
 from yateway.engine.staging import configuration, whole_lines
 from yateway.transport import Transport, opener_of
 

@@ -317,21 +317,22 @@ class Module:
         finally:
             self._life = None
 
-    async def serve(self, engine: str | None = None) -> None:
+    async def serve(self, engine: str | Opener | None = None) -> None:
         """Attach and serve until cancelled, `stop` is called, or the engine closes our input.
 
         Args:
-            engine: the address; see `run`.
+            engine: the address, see `run`, or what opens connections to the engine.
 
         Raises:
             InstallRefused, ConfigError: as `attach`.
         """
         if self._life is not None:
             raise ConfigError(f"module {self.name} is attached already")
-        address = engine or default_engine()
-        if address == "stdio:":
+        engine = engine or default_engine()
+        if engine == "stdio:":
             self._plan.table.check_single()
-        self._life = Life(self._plan, opener_of(address))
+        opener = opener_of(engine) if isinstance(engine, str) else engine
+        self._life = Life(self._plan, opener)
         try:
             await self._life.begin()
             await self._life.over()
@@ -343,32 +344,31 @@ class Module:
         if self._life is not None:
             self._life.stop()
 
-    def run(self, engine: str | None = None) -> None:
+    def run(self, engine: str | Opener | None = None) -> None:
         """Run the module until SIGTERM or SIGINT.
 
         Args:
-            engine: `tcp://host:port`, `unix:///path` or `stdio:`. Without it, the environment
-                variable YATEWAY_ENGINE, else stdio when Yate started the script, else
-                tcp://127.0.0.1:5678.
+            engine: `tcp://host:port`, `unix:///path` or `stdio:`, or what opens connections to the
+                engine. Without it, the environment variable YATEWAY_ENGINE, else stdio when Yate
+                started the script, else tcp://127.0.0.1:5678.
 
         Raises:
             InstallRefused, ConfigError: as `attach`.
         """
-        address = engine or default_engine()
         runner = asyncio.Runner()
         try:
-            runner.run(self._run(address))
+            runner.run(self._run(engine))
         finally:
             # A handler that refuses to be cancelled must not keep the process alive, as waiting
             # for it in the runner's own close would.
             if not any(task.cancelling() for task in asyncio.all_tasks(runner.get_loop())):
                 runner.close()
 
-    async def _run(self, address: str) -> None:
+    async def _run(self, engine: str | Opener | None) -> None:
         with _signals(self.stop):
             watchdog = Watchdog(self._running)
             try:
-                await self.serve(address)
+                await self.serve(engine)
             finally:
                 watchdog.stop()
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.engine.by_hand import Hand
 from yateway.engine import Engine, Recording
-from yateway.engine.recording import Difference, Entry, compare, replay
+from yateway.engine.recording import Entry
+from yateway.engine.replaying import Difference, compare, replay
 from yateway.errors import ConfigError
 from yateway.transport import Transport
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from yateway import Message, Module
 from yateway.engine import Engine, Recording
+from yateway.engine.recording import RecordingFile
 from yateway.engine.tapping import tapped
 
 
@@ -41,3 +44,23 @@ async def test_the_end_is_noted_once() -> None:
         assert await transport.receive() == b""
         assert await transport.receive() == b""
     assert [entry.event for entry in recording.entries] == ["connect memory:", "closed"]
+
+
+async def test_a_recording_in_a_file_keeps_nothing_in_memory(tmp_path: Path) -> None:
+    """Each line is there as soon as it passed, in the format that `from_file` reads."""
+    path = tmp_path / "growing.jsonl"
+    with path.open("w", buffering=1) as file:
+        recording = RecordingFile(file)
+        async with Engine(record=recording) as engine:
+            transport = await engine.open()
+            transport.write(b"%%>connect:global\n%%>setlocal:timeout:\n")
+            await transport.receive()
+            assert recording.entries == []
+            assert len(path.read_text().splitlines()) == 4
+            transport.abort()
+    lines = [entry.line for entry in Recording.from_file(path).entries]
+    assert lines[1:4] == [
+        "%%>connect:global",
+        "%%>setlocal:timeout:",
+        "%%<setlocal:timeout:10000:true",
+    ]

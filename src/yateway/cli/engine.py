@@ -9,12 +9,15 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..engine import Engine, Recording
-from ..errors import ConfigError
+from ..engine.recording import RecordingFile
+from ..errors import ConfigError, shown
 from ..transport import DEFAULT_ENGINE
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "recording_to", "run"]
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -41,30 +44,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with extmodule.conf and yate.conf, read as the real engine does",
     )
     parser.add_argument(
-        "--record", metavar="FILE", help="write what goes over the connections to FILE at the end"
+        "--record", metavar="FILE", help="write what goes over the connections to FILE"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the engine until SIGINT or SIGTERM, and return the exit code."""
     listen = arguments.listen or ([] if arguments.conf else [DEFAULT_ENGINE])
-    recording = Recording() if arguments.record else None
     try:
-        engine = Engine(listen=listen, conf=arguments.conf, record=recording)
-    except ConfigError as error:
-        print(f"yateway: {error}", file=sys.stderr)
-        return EXIT_WRONG_USE
-    try:
-        if recording is not None:
-            # Better to hear of it now than when everything has happened.
-            recording.to_file(arguments.record)
-        asyncio.run(_serve(engine))
-        if recording is not None:
-            recording.to_file(arguments.record)
+        with recording_to(arguments.record) as recording:
+            try:
+                engine = Engine(listen=listen, conf=arguments.conf, record=recording)
+            except ConfigError as error:
+                print(f"yateway: {error}", file=sys.stderr)
+                return EXIT_WRONG_USE
+            asyncio.run(_serve(engine))
     except (ConfigError, OSError) as error:
         print(f"yateway: {error}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_DONE
+
+
+@contextmanager
+def recording_to(path: str | None) -> Iterator[Recording | None]:
+    """Give a recording that is written to a file line by line, or None where none is wanted.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        file = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+    except OSError as error:
+        raise ConfigError(f"cannot record to {shown(path)}: {error.strerror}") from None
+    with file:
+        yield RecordingFile(file)
 
 
 async def _serve(engine: Engine) -> None:

@@ -9,7 +9,8 @@ import logging
 import sys
 from pathlib import Path
 
-from ..engine.recording import Difference, Recording
+from ..engine.recording import Recording
+from ..engine.replaying import Difference
 from ..engine.staging import check_at, check_embedded, lines_of_engine
 from ..errors import ConfigError
 from ..testing import VirtualClockLoop

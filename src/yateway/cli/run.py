@@ -12,9 +12,11 @@ import threading
 from pathlib import Path
 from types import ModuleType
 
+from ..engine.tapping import tapped
 from ..errors import ConfigError, shown
 from ..module import Module, default_engine
 from ..transport import opener_of
+from .engine import recording_to
 
 __all__ = ["add_arguments", "load", "run"]
 
@@ -39,19 +41,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reload", action="store_true", help="start again whenever a Python file nearby changes"
     )
+    parser.add_argument(
+        "--record", metavar="FILE", help="write what goes over the connection to FILE"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the module until SIGTERM or SIGINT."""
     engine = arguments.engine or default_engine()
     try:
-        opener_of(engine)
+        opener = opener_of(engine)
     except ConfigError as error:
         print(f"yateway: {error}", file=sys.stderr)
         return WRONG_USE
     if arguments.reload:
         return _run_reloading(arguments, engine)
-    load(arguments.module).run(engine)
+    module = load(arguments.module)
+    with recording_to(arguments.record) as recording:
+        module.run(tapped(opener, recording) if recording else engine)
     return 0
 
 
@@ -121,6 +128,8 @@ def _run_reloading(arguments: argparse.Namespace, engine: str) -> int:
         raise ConfigError("--reload needs watchfiles: pip install 'yateway[cli]'") from None
     if engine == "stdio:":
         raise ConfigError("--reload cannot restart a script that owns standard input and output")
+    if arguments.record:
+        raise ConfigError("--reload would begin the --record file anew each time: choose one")
     # That of the file, and of a dotted name the one where we are.
     folder = Path(arguments.module.partition(":")[0]).resolve().parent
     stopped = threading.Event()

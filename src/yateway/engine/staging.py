@@ -18,7 +18,8 @@ from ..errors import ConfigError
 from ..transport import Opener, Transport
 from ..wire.frames import Connect, encode
 from .engine import Engine
-from .recording import Difference, Entry, Recording, compare, replay
+from .recording import Entry, Recording
+from .replaying import Difference, compare, replay
 
 __all__ = ["check_at", "check_embedded", "configuration", "lines_of_engine", "whole_lines"]
 
