@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import gc
 import os
 import signal
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Generator, Iterator
 from inspect import iscoroutinefunction
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import hypothesis
 import pytest
 
-from yateway.testing import VirtualClockLoop
+from yateway.testing import VirtualClockLoop, in_fresh_loop
+
+# What users get; a test of ours that asks for none of its fixtures is run by this file.
+pytest_plugins = ["yateway.testing"]
 
 # Real seconds after which a test counts as hanging; the long one for the real clock.
 LIMIT = 10.0
@@ -30,12 +30,6 @@ hypothesis.settings.load_profile("yateway")
 
 class StillRunning(KeyboardInterrupt):
     """Raised inside a test that hangs: the one kind of exception that no task keeps to itself."""
-
-
-def pytest_collection_finish() -> None:
-    # What is imported by now stays: leave it out of the collection after each coroutine.
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -75,24 +69,3 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def in_fresh_loop(
-    test: Callable[..., Coroutine[Any, Any, None]],
-    loop_factory: Callable[[], asyncio.AbstractEventLoop],
-) -> Callable[..., None]:
-    """Make a coroutine test an ordinary one, which fails when it leaves anything behind."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        problems: list[str] = []
-        with asyncio.Runner(debug=False, loop_factory=loop_factory) as runner:
-            loop = runner.get_loop()
-            loop.set_exception_handler(lambda _, context: problems.append(f"loop: {context}"))
-            runner.run(test(*args, **kwargs))
-            problems += sorted(f"left pending: {task!r}" for task in asyncio.all_tasks(loop))
-        gc.collect()  # what nobody awaited complains when it goes
-        if problems:
-            pytest.fail("\n".join(problems), pytrace=False)
-
-    return run

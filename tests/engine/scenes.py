@@ -503,3 +503,13 @@ async def conference_recorded(s: Scene) -> None:
     await asyncio.sleep(0.1)
     await s.ask("a", "%%>message:6:0:call.drop::id=dumb/1:reason=bye")
     await asyncio.sleep(0.2)
+
+
+@scene
+async def limits(s: Scene) -> None:
+    await s.open("w", "%%>watch:chan.disconnected", "%%>watch:chan.hangup")
+    await s.open("a")
+    await s.ask("a", PAIR + ":maxcall=500:copyparams=maxcall")
+    await asyncio.sleep(2.5)
+    await s.ask("a", PAIR + ":timeout=500:copyparams=timeout")
+    await asyncio.sleep(2.5)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.engine.scenes import prepare
 from yateway.engine import Engine, Recording
-from yateway.engine.recording import compare, replay
+from yateway.engine.replaying import compare, replay
 
 RECORDINGS = Path(__file__).parent.parent / "data" / "recordings"
 NAMES = sorted(path.stem for path in RECORDINGS.glob("*.jsonl"))

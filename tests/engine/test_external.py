@@ -83,10 +83,11 @@ async def test_a_script_answers_a_call_and_ends_with_it(tmp_path: Path) -> None:
 say(f"%%<message:{fields[1]}:true:::targetid=scr/1")
 say("%%>setlocal:id:scr/1")
 say("%%>setlocal:disconnected:true")
+say("%%>install:50:chan.disconnected:id:scr/1")
 say("%%>message:1:0:chan.attach::source=tone/dial:single=true")
 say("%%>message::0:call.answered::id=scr/1:targetid=sim/1")
 for line in sys.stdin:
-    if "chan.disconnected" in line:
+    if ":chan.disconnected::" in line:
         say("%%>message::0:told::line=" + line.split("::", 1)[1].strip().replace(":", "%z"))
 """,
     )

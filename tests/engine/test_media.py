@@ -193,9 +193,9 @@ async def test_an_end_lets_go_of_what_it_has_only() -> None:
     end.set_source(first)
     end.set_source(second)
     end.clear(first)
-    assert end.source is second
+    kept = end.source
     end.clear(second)
-    assert end.source is None
+    assert (kept, end.source) == (second, None)
     for setter in (end.set_consumer, end.set_call_record, end.set_peer_record):
         consumer = Noting()
         setter(consumer)

@@ -2,7 +2,8 @@
 
 It must not touch calls: it listens to the messages about them. A record begins with the first
 message about an id, and a leg that ended is remembered for some seconds, so that a message that
-comes late begins no second record.
+comes late begins no second record. Times are those of the engine's clock; the real one takes them
+from the messages, where a module may write what it likes.
 """
 
 from __future__ import annotations
@@ -128,7 +129,6 @@ class Cdr:
         for name, (_, priority) in KINDS.items():
             handler = Handler(name, priority, self._receive, track=self.name)
             self._exchange.dispatcher.install(handler)
-        self._exchange.dispatcher.install(Handler("engine.halt", 150, self._halt, track=self.name))
 
     def report(self) -> Report:
         """Return what engine.status says about it."""
@@ -144,12 +144,6 @@ class Cdr:
         columns = "Status|Caller|Called|BillId|Duration"
         return Report(self.name, "cdr", columns, counters, tuple(details))
 
-    async def _halt(self, message: EngineMessage) -> bool:
-        for record in tuple(self._records.values()):
-            record.kept.setdefault("reason", "CDR shutdown")
-            self._finalize(record, self._exchange.clock())
-        return False
-
     async def _receive(self, message: EngineMessage) -> bool:
         kind = KINDS[message.name][0]
         if kind == "progress" and not (flag(message, "earlymedia") or flag(message, "ringing")):
@@ -164,7 +158,7 @@ class Cdr:
             id_ = id_.removeprefix("cdrbuild/")
         if not id_:
             return False
-        now = self._now(message)
+        now = self._exchange.clock()
         handled = self._update(message, kind, id_, now)
         if kind in ("ringing", "progress", "answer"):
             other = message.params.get("peerid") or message.params.get("targetid", "")
@@ -172,11 +166,6 @@ class Cdr:
                 record.mark(kind, now, message.params.get("status", ""))
                 self._emit(record, now)
         return handled
-
-    def _now(self, message: EngineMessage) -> float:
-        """Return when a message was made; whole seconds are all it knows of the present one."""
-        now = self._exchange.clock()
-        return now if abs(now - message.time) < 1.5 else float(message.time)
 
     def _update(self, message: EngineMessage, kind: str, id: str, now: float) -> bool:
         record = self._records.get(id)

@@ -348,7 +348,10 @@ class Channel(Endpoint):
         self._timer = None
         if not self.exchange.exiting:
             reason = min(self._deadlines, key=self._deadlines.__getitem__)
-            self.drop(self.exchange.message("engine.timer"), reason)
+            # The real engine looks at its ticks, and passes on what such a message says.
+            now = str(int(self.exchange.clock()))
+            tick = (("time", now), ("nodename", self.exchange.nodename))
+            self.drop(self.exchange.message("engine.timer", tick), reason)
 
     def _loop_time(self) -> float:
         return asyncio.get_running_loop().time()

@@ -16,7 +16,6 @@ from .dispatcher import Dispatcher, EngineMessage
 from .media import DataEnd
 
 if TYPE_CHECKING:
-    from .channels import Channel
     from .driver import Driver
 
 __all__ = ["Endpoint", "Exchange", "copy_params", "flag", "number", "word"]
@@ -60,6 +59,7 @@ class Exchange:
         exiting: the run is about to end: channels no longer tell what becomes of them.
         drivers: all of them, in the order in which they are asked.
         timeout: milliseconds after which a call is dropped, as [telephony] timeout; 0 for never.
+        nodename: the machine's, as engine.timer tells it.
         dtmf_twins: digits that come twice, detected in two ways, are told twice ([telephony]
             dtmfdups).
     """
@@ -78,6 +78,7 @@ class Exchange:
         self.exiting = False
         self.drivers: list[Driver] = []
         self.timeout = 0
+        self.nodename = ""
         self.dtmf_twins = False
         self._bills = itertools.count(1)
 
@@ -117,13 +118,6 @@ class Exchange:
             for channel in tuple(driver.channels.values()):
                 if channel.data is not None:
                     channel.data.close()
-
-    def find(self, id: str) -> Channel | None:
-        """Return the channel of that id, if a driver has it."""
-        for driver in self.drivers:
-            if id in driver.channels:
-                return driver.channels[id]
-        return None
 
 
 class Endpoint:

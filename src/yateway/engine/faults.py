@@ -163,8 +163,8 @@ class _Socket(Transport):
             await self._writer.wait_closed()
 
     def abort(self) -> None:
-        sock: socket.socket = self._writer.get_extra_info("socket")
-        if sock.family != socket.AF_UNIX and sock.fileno() >= 0:
+        sock: socket.socket | None = self._writer.get_extra_info("socket")
+        if sock and sock.family != socket.AF_UNIX and sock.fileno() >= 0:
             # Without lingering, the kernel says RST.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()

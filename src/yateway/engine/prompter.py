@@ -15,8 +15,9 @@ from typing import Final
 from ..errors import ConfigError, ConnectionLost, YatewayError
 from ..transport import Transport, memory_pair
 from .engine import Attachable
-from .recording import Difference, Entry, Recording, compare
-from .recording import replay as play
+from .recording import Entry, Recording
+from .replaying import Difference, compare
+from .replaying import replay as play
 
 __all__ = ["check_module"]
 
@@ -26,6 +27,9 @@ _LEAVING: Final = 1.0
 _LEAVE: Final = "the module is asked to leave"
 #: Seconds for the module to connect when the recording has it so, and to leave at the end.
 _PATIENCE: Final = 60.0
+#: Seconds to wait for a connection that installs what the recorded one did, before any will do:
+#: reconnecting modules come within 1 s, and give up after 5 s without a reply.
+_ANOTHER: Final = 2.0
 _SETTING: Final = b"%%>setlocal:"
 
 
@@ -36,8 +40,9 @@ async def check_module(recording: Recording, module: Attachable) -> list[Differe
     recording has happened, and leaves where the module of the recording left. What differs without
     meaning is what `compare` says of engines, and beyond that the connection's settings: setlocal
     is answered as it was in the recording, or else as if all were well, whenever it comes.
-    Connections are known by the order in which they are opened, which is a matter of chance where
-    a module with handlers of several priorities has lost its engine and comes back.
+    Connections are known by what they install or watch first, since a module with handlers of
+    several priorities comes back in any order. One more than the recording has is closed at the end
+    and not counted: it may be such a return.
 
     Args:
         recording: with one module in it, on one connection or several.
@@ -69,7 +74,7 @@ def _turned_round(recording: Recording) -> Recording:
         if entry.event == "note":
             continue  # what was done to the engine shows in its lines
         if entry.event.startswith("connect"):
-            turned.append(entry)
+            turned.append(replace(entry, event=f"connect {entry.connection}"))
         elif entry.event == "close":
             turned.append(replace(entry, direction="E", event="closed"))
         elif entry.event:
@@ -101,7 +106,9 @@ class _Stage:
     def __init__(self, recording: Recording, module: Attachable) -> None:
         self._module = module
         self._replies = _replies(recording)
-        self._opened: asyncio.Queue[Transport] = asyncio.Queue()
+        self._first = _first_wishes(recording)
+        self._opened: list[_Settled] = []
+        self._news = asyncio.Event()
         self._attaching: asyncio.Task[object] | None = None
         self._detaching: asyncio.Task[object] | None = None
 
@@ -110,17 +117,30 @@ class _Stage:
 
     async def _open(self) -> Transport:
         ours, theirs = memory_pair()
-        self._opened.put_nowait(_Settled(ours, self._replies))
+        self._opened.append(_Settled(ours, self._replies))
+        self._news.set()
         return theirs
 
-    async def connect(self, _listener: str) -> Transport:
-        """Return the next connection that the module opens.
+    async def connect(self, name: str) -> Transport:
+        """Return the connection of the module that stands for one of the recording.
 
         Raises:
             OSError: it opens none.
         """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ANOTHER):
+                return await self._next(self._first.get(name))
         async with asyncio.timeout(_PATIENCE):
-            return await self._opened.get()
+            return await self._next(None)
+
+    async def _next(self, wish: bytes | None) -> Transport:
+        while True:
+            for transport in self._opened:
+                if wish is None or wish in await transport.peek():
+                    self._opened.remove(transport)
+                    return transport
+            self._news.clear()
+            await self._news.wait()
 
     async def act(self, note: str) -> None:
         if note == _LEAVE and self._detaching is None:
@@ -129,8 +149,8 @@ class _Stage:
     async def leave(self) -> None:
         """See the module off, however far it came."""
         assert self._attaching is not None
-        while not self._opened.empty():
-            self._opened.get_nowait().abort()
+        for transport in self._opened:
+            transport.abort()
         self._attaching.cancel()
         await asyncio.wait({self._attaching})
         failure = None if self._attaching.cancelled() else self._attaching.exception()
@@ -140,6 +160,15 @@ class _Stage:
             self._detaching = asyncio.ensure_future(self._module.detach())
         with contextlib.suppress(ConnectionLost):
             await asyncio.wait_for(self._detaching, _PATIENCE)
+
+
+def _first_wishes(recording: Recording) -> dict[str, bytes]:
+    """Return the first install or watch of each connection."""
+    wishes: dict[str, bytes] = {}
+    for entry in recording.entries:
+        if entry.direction == "A" and entry.line.startswith(("%%>install:", "%%>watch:")):
+            wishes.setdefault(entry.connection, entry.data)
+    return wishes
 
 
 def _replies(recording: Recording) -> dict[bytes, bytes]:
@@ -163,9 +192,18 @@ class _Settled(Transport):
         self.single = transport.single
         self._transport = transport
         self._replies = replies
-        self._rest = b""
+        self._rest = self._peeked = b""
+
+    async def peek(self) -> list[bytes]:
+        """Wait for the first lines that are no settings, and return them; they stay to be read."""
+        if not self._peeked:
+            self._peeked = await self.receive()
+        return self._peeked.split(b"\n")
 
     async def receive(self) -> bytes:
+        if self._peeked:
+            data, self._peeked = self._peeked, b""
+            return data
         while data := await self._transport.receive():
             *lines, self._rest = (self._rest + data).split(b"\n")
             others = [line + b"\n" for line in lines if not self._reply(line)]

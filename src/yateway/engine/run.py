@@ -84,6 +84,7 @@ class Run:
         self.dispatcher.install(Handler("engine.halt", HALT_PRIORITY, self._halted))
         self.exchange = Exchange(self.dispatcher, self.clock, params["runid"], self._spawn)
         self.exchange.timeout = max(0, config.integer("telephony", "timeout", 0))
+        self.exchange.nodename = params["nodename"]
         self.exchange.dtmf_twins = config.boolean("telephony", "dtmfdups", False)
         self.drivers = Drivers(
             self.exchange, params, loaded, self._start_external, self.modules.priority

@@ -133,10 +133,11 @@ class _ScriptTransport(Transport):
         self._read_pipe.close()
 
     def abort(self) -> None:
-        # asyncio's pipe cannot be aborted twice.
+        # asyncio's pipe cannot be aborted twice, nor after it was closed.
         if not self._aborted:
             self._aborted = True
-            self._write_pipe.abort()
+            if not self._write_pipe.is_closing():
+                self._write_pipe.abort()
             self._read_pipe.close()
 
 

@@ -64,6 +64,7 @@ class Leg(TellingChannel):
         self.digits = ""
         self.texts: list[str] = []
         self.reason = ""
+        self._cause = ""  # what chan.hangup tells: nothing when the engine dropped the call
         self.hung_up = False
         self.on_change: list[Callable[[], None]] = []
         self.open_data().set_consumer(_Ear(self._changed))
@@ -113,7 +114,7 @@ class Leg(TellingChannel):
         """Put the receiver down, or refuse a call that has not been answered."""
         if self.hung_up:
             return
-        self.reason = reason or self.reason
+        self._end_with(reason)
         self._tell_hangup()
         self.driver.remove(self)
         self.disconnect(reason or None, params=self._parameters)
@@ -137,13 +138,20 @@ class Leg(TellingChannel):
 
     # What the engine does
 
+    def _end_with(self, reason: str | None) -> None:
+        self._cause = self.reason = reason or self.reason
+
+    def drop(self, message: EngineMessage, reason: str | None) -> None:
+        self.reason = reason or self.reason
+        super().drop(message, reason)
+
     def _tell_hangup(self) -> None:
         if not self.hung_up:
             self.hung_up = True
             if self.exchange.wants("chan.hangup"):
                 message = self.message("chan.hangup")
-                if self.reason:
-                    message.set("reason", self.reason)
+                if self._cause:
+                    message.set("reason", self._cause)
                 self.exchange.enqueue(message)
             self._changed()
 
@@ -153,8 +161,16 @@ class Leg(TellingChannel):
 
     def disconnected(self, final: bool, reason: str | None) -> None:
         if not final:
-            self.reason = reason or self.reason
+            self._end_with(reason)
         super().disconnected(final, reason)
+
+    def connected(self, reason: str | None) -> None:
+        super().connected(reason)
+        self._changed()
+
+    def accept(self, message: EngineMessage) -> None:
+        super().accept(message)
+        self._changed()
 
     def ringing(self, message: EngineMessage) -> bool:
         super().ringing(message)
@@ -175,7 +191,7 @@ class Leg(TellingChannel):
 
     def rejected(self, error: str, reason: str | None, message: EngineMessage | None) -> None:
         super().rejected(error, reason, message)
-        self.reason = error
+        self._end_with(error)
 
     def tone(self, message: EngineMessage, text: str) -> bool:
         self.digits += text
