@@ -8,7 +8,7 @@ import json
 import platform
 from pathlib import Path
 
-from . import answers, latency
+from . import answers, calls, latency
 
 
 def main() -> None:
@@ -22,6 +22,9 @@ def main() -> None:
     rates = answers.measure(arguments.rounds, arguments.seconds)
     answers.show(rates)
     figures: dict[str, object] = {"answers": rates}
+    simulated = asyncio.run(calls.measure())
+    calls.show(simulated)
+    figures["calls"] = simulated
     if latency.available():
         times = asyncio.run(latency.measure(arguments.rounds, messages=200))
         latency.show(times)
