@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yateway.errors import ConfigError, LocalProtocolError
-from yateway.handlers import Handler, HandlerFunction, HandlerTable, label
+from yateway.handlers import Handler, HandlerTable, label
 from yateway.message import Message
 from yateway.routing import Continue, Fork, Reject, Route
 from yateway.wire.frames import Install, Request
@@ -68,14 +68,6 @@ def test_what_a_filter_holds_back(value: str) -> None:
     assert handler(filter=("called", value)).matches(Message("a", called="123")) is False
 
 
-def test_a_handler_may_suspend() -> None:
-    """A coroutine function suspends, also within a partial; others answer at once."""
-    suspending: list[HandlerFunction] = [suspend, functools.partial(suspend), Methods().suspend]
-    assert [Handler("a", function).suspends for function in suspending] == [True] * 3
-    others: list[HandlerFunction] = [decline, Object(), functools.partial(decline)]
-    assert [Handler("a", function).suspends for function in others] == [False] * 3
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -101,8 +93,6 @@ def test_what_is_no_handler(arguments: dict[str, Any], error: type[Exception], t
 
 class Methods:
     def method(self, message: Message) -> None: ...
-
-    async def suspend(self, message: Message) -> None: ...
 
     @classmethod
     def of_class(cls, message: Message) -> None: ...

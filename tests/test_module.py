@@ -47,7 +47,7 @@ async def test_123_is_routed() -> None:
     assert answer.processed
     assert answer.retvalue == "sip/sip:test@127.0.0.1"
     assert answer["param1"] == "value1"
-    assert answer["handlers"] == "router:50"
+    assert answer["handlers"] == "cdrbuild:50,router:50"
     assert (declined.processed, declined.retvalue) == (False, "keep")
 
 
@@ -112,7 +112,7 @@ async def test_a_priority_means_what_yate_means_by_it() -> None:
         answer = await engine.dispatch("call.route")
         assert order == ["50", "regexroute", "150", "150"]
         # The engine's own modules leave their names too.
-        assert answer["handlers"] == "sandwich:50,cdrbuild:50,sandwich:150"
+        assert answer["handlers"] == "cdrbuild:50,sandwich:50,sandwich:150"
 
 
 @pytest.mark.parametrize(("reenter", "expected"), [("false", []), ("true", [50, 150])])

@@ -485,6 +485,27 @@ async def test_beyond_the_bound_requests_are_declined_unasked(
     assert caplog.text.count("declined unasked") == 1
 
 
+@pytest.mark.parametrize("kind", ["lambda", "object", "future"])
+async def test_whatever_suspends_is_bounded(kind: str) -> None:
+    """A function that returns a coroutine, a callable object, a future: all hold a request (D1)."""
+
+    class Hanging:
+        async def __call__(self, message: Message) -> None:
+            await hang(message)
+
+    handlers: dict[str, HandlerFunction] = {
+        "lambda": lambda message: asyncio.sleep(100, result=None),
+        "object": Hanging(),
+        "future": lambda message: asyncio.get_running_loop().create_future(),
+    }
+    async with served(handlers[kind], in_flight=1) as it:
+        it.ask()
+        it.ask()
+        assert await it.far.hear() == ["%%<message:2:false:"]
+        assert it.server.counters.shed == 1
+        await it.far.hear()
+
+
 async def test_plain_handlers_are_asked_even_when_many_are_held() -> None:
     """A handler that does not suspend holds nothing and is never shed."""
     async with served(sync("sip/a"), in_flight=0) as it:

@@ -244,6 +244,12 @@ async def test_a_module_is_detached_after_the_test(engine: EngineForTests) -> No
     assert (await engine.dispatch("call.route", called="1")).retvalue == "tone/dial"
 
 
+@pytest.mark.yateway(module)
+async def test_a_test_may_end_while_a_call_is_routed(caller: Caller) -> None:
+    """Nothing of it is left behind."""
+    await caller.dial("1")
+
+
 class TestMarks:
     """What stands nearer to a test says more; modules add up."""
 

@@ -52,7 +52,6 @@ class Handler:
     filter: tuple[str, str] | None = None
     deadline: float | None = None
     label: str = field(init=False)
-    suspends: bool = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -64,7 +63,6 @@ class Handler:
         # What cannot be sent as an install is refused here and not when the engine is there.
         encode(self.install())
         object.__setattr__(self, "label", label(self.function))
-        object.__setattr__(self, "suspends", inspect.iscoroutinefunction(self.function))
 
     def install(self) -> Install:
         """Return the line that installs this handler alone."""

@@ -147,22 +147,16 @@ class Server:
             handler = handlers[index]
             if handler.filter is not None and not handler.matches(message):
                 continue
-            if handler.suspends and len(self._pending) >= self._in_flight and not position:
-                self.counters.shed += 1
-                self._shed_log.log(
-                    logging.WARNING,
-                    "%d requests are held by handlers, %s was declined unasked",
-                    self._in_flight,
-                    shown(message.name),
-                )
-                return False
             if index:
                 message.checkpoint()
             self.running = self._asked = handler
             try:
                 result = handler.function(message)
                 if type(result) not in _PLAIN and inspect.isawaitable(result):
-                    return index, result
+                    # A request that is held already may go on to its next handler.
+                    if position or len(self._pending) < self._in_flight:
+                        return index, result
+                    return self._shed(message, result)
                 if handler.apply(result, message):
                     return True
             except FATAL as error:
@@ -172,6 +166,19 @@ class Server:
                 self.failed(message, handler, error)
             finally:
                 self.running = None
+        return False
+
+    def _shed(self, message: Message, begun: Awaitable[Verdict]) -> bool:
+        """Decline a request that a handler would hold while too many are held."""
+        if isinstance(begun, Coroutine):
+            begun.close()
+        self.counters.shed += 1
+        self._shed_log.log(
+            logging.WARNING,
+            "%d requests are held by handlers, %s was declined unasked",
+            self._in_flight,
+            shown(message.name),
+        )
         return False
 
     def settled(self, pending: _Pending) -> None:

@@ -58,11 +58,11 @@ async def test_it_attaches_and_detaches_a_module() -> None:
         dispatched = asyncio.create_task(engine.dispatch("call.route", called="123"))
         assert module.hand is not None
         id_, rest = await module.hand.request()
-        assert rest == "call.route::called=123"
+        assert rest == "call.route::called=123:handlers=cdrbuild%z50"
         module.hand.say(f"%%<message:{id_}:true::sip/x:param1=value1")
         answer = await dispatched
     assert (answer.processed, answer.retvalue) == (True, "sip/x")
-    assert dict(answer) == {"called": "123", "param1": "value1"}
+    assert dict(answer) == {"called": "123", "handlers": "cdrbuild:50", "param1": "value1"}
     assert module.detached == 1
     assert not engine.handles("call.route")
 

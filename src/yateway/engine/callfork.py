@@ -310,7 +310,7 @@ class CallFork:
         )
         for name, priority, receive in relays:
             handler = Handler(name, priority, receive, track=self.name)
-            self.exchange.dispatcher.install(handler)
+            self.exchange.dispatcher.install(handler, own=True)
 
     def report(self) -> Report:
         """Return what engine.status says about it."""

@@ -128,7 +128,7 @@ class Cdr:
         """Begin to handle messages."""
         for name, (_, priority) in KINDS.items():
             handler = Handler(name, priority, self._receive, track=self.name)
-            self._exchange.dispatcher.install(handler)
+            self._exchange.dispatcher.install(handler, own=True)
 
     def report(self) -> Report:
         """Return what engine.status says about it."""

@@ -170,7 +170,7 @@ class Handler:
         self.priority = priority
         self.receive = receive
         self.track = f"{track}:{priority & 0xFFFFFFFF}" if track else ""
-        self.place = (0, 0)
+        self.place = (0, False, 0)
         self._filter_name = filter_name
         self._filter_value = filter_value
 
@@ -211,12 +211,17 @@ class Dispatcher:
 
     # Who is there
 
-    def install(self, handler: Handler) -> None:
-        """Add a handler; it may be asked about messages already under way."""
-        # The real engine orders equal priorities by the address of the handler in memory. The last
-        # one installed came first whenever we looked; nobody may rely on it.
+    def install(self, handler: Handler, *, own: bool = False) -> None:
+        """Add a handler; it may be asked about messages already under way.
+
+        Args:
+            own: it is one of the engine's own and not a module's.
+        """
+        # The real engine orders equal priorities by the address of the handler in memory. Whenever
+        # we looked its own came first, and then modules', the last one installed first; nobody may
+        # rely on it.
         self._installed += 1
-        handler.place = (handler.priority & 0xFFFFFFFF, -self._installed)
+        handler.place = (handler.priority & 0xFFFFFFFF, not own, -self._installed)
         handlers = self._handlers.setdefault(handler.name, [])
         insort(handlers, handler, key=attrgetter("place"))
         self._changed()
@@ -256,7 +261,7 @@ class Dispatcher:
             ConnectionLost: the engine was stopped meanwhile.
         """
         processed = False
-        place = (-1, 0)
+        place = (-1, False, 0)
         while handler := self._next(message, place):
             place = handler.place
             if handler.track and self._track_param:
@@ -272,7 +277,7 @@ class Dispatcher:
             watcher.notify(message, processed)
         return processed
 
-    def _next(self, message: EngineMessage, place: tuple[int, int]) -> Handler | None:
+    def _next(self, message: EngineMessage, place: tuple[int, bool, int]) -> Handler | None:
         """Return who is asked after the handler at `place`: by the name the message has by now."""
         found: Handler | None = None
         for handlers in self._candidates(message.name):

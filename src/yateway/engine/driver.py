@@ -108,7 +108,9 @@ class Driver:
 
     def handle(self, name: str, priority: int, receive: Receive) -> None:
         """Handle one more kind of message."""
-        self.exchange.dispatcher.install(Handler(name, priority, receive, track=self.name))
+        self.exchange.dispatcher.install(
+            Handler(name, priority, receive, track=self.name), own=True
+        )
 
     # The table
 

@@ -97,7 +97,7 @@ class Engine:
         self._run = run = Run(self._conf, self._runid, tap)
         try:
             for own in self._own:
-                run.dispatcher.install(_handler(*own))
+                run.dispatcher.install(_handler(*own), own=True)
             await self._open_listeners(run)
             for script in run.modules.scripts:
                 await run.start_script(script)
@@ -204,7 +204,7 @@ class Engine:
         own = (name, priority, handler, track)
         self._own.append(own)
         if self._run is not None:
-            self._run.dispatcher.install(_handler(*own))
+            self._run.dispatcher.install(_handler(*own), own=True)
 
     async def dispatch(
         self,

@@ -204,7 +204,7 @@ class External:
     def install(self) -> None:
         """Begin to handle messages."""
         handler = _TargetHandler("call.execute", self._priority, self._execute, track=self.name)
-        self._exchange.dispatcher.install(handler)
+        self._exchange.dispatcher.install(handler, own=True)
 
     def report(self) -> Report:
         """Return what engine.status says about it."""

@@ -30,7 +30,7 @@ class Pbx:
         )
         for name, priority, receive in relays:
             handler = Handler(name, priority, receive, track=self.name)
-            self.exchange.dispatcher.install(handler)
+            self.exchange.dispatcher.install(handler, own=True)
 
     def report(self) -> Report:
         """Return what engine.status says about it."""

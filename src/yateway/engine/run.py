@@ -81,7 +81,7 @@ class Run:
         self._timer: asyncio.TimerHandle | None = None
         self._ending = False
         self.dispatcher = Dispatcher(params.get("trackparam", ""), self._arm)
-        self.dispatcher.install(Handler("engine.halt", HALT_PRIORITY, self._halted))
+        self.dispatcher.install(Handler("engine.halt", HALT_PRIORITY, self._halted), own=True)
         self.exchange = Exchange(self.dispatcher, self.clock, params["runid"], self._spawn)
         self.exchange.timeout = max(0, config.integer("telephony", "timeout", 0))
         self.exchange.nodename = params["nodename"]
