@@ -236,7 +236,9 @@ class Answer:
             if self.name or self.params:
                 raise LocalProtocolError("an answer with a name or parameters needs its retvalue")
             return head
-        return f"{head}{escape(self.name)}:{escape(self.retvalue)}{self.params}"
+        # Most answers keep the name, and this runs for each of them.
+        name = escape(self.name) if self.name else ""
+        return f"{head}{name}:{escape(self.retvalue)}{self.params}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,16 @@ of forty.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from ..errors import LocalProtocolError
 from .codec import escape, escape_name, unescape_from_engine
 
 __all__ = ["decode_params", "encode_engine_params", "encode_params"]
+
+
+# A module sets the same few parameters again and again: a tenth of an answer's time.
+_escaped_name = lru_cache(maxsize=1024)(escape_name)
 
 
 def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
@@ -24,9 +29,9 @@ def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
     for name, value in params:
         try:
             parts.append(
-                f":{escape_name(name)}"
+                f":{_escaped_name(name)}"
                 if value is None
-                else f":{escape_name(name)}={escape(value)}"
+                else f":{_escaped_name(name)}={escape(value)}"
             )
         except LocalProtocolError as error:
             error.field = name

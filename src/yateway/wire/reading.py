@@ -73,8 +73,9 @@ def from_engine(line: bytes) -> EngineFrame:
             params = ":" + fields.pop() if len(fields) == 6 else ""
             check_from_engine(params)
             _, id_, time_or_processed, name, retvalue = fields
-            id_ = unescape_from_engine(id_)
-            name, retvalue = unescape_from_engine(name), unescape_from_engine(retvalue)
+            if "%" in id_ or "%" in name or "%" in retvalue:
+                id_, name = unescape_from_engine(id_), unescape_from_engine(name)
+                retvalue = unescape_from_engine(retvalue)
             if keyword == "%%>message":
                 return Request(id_, int(time_or_processed), name, retvalue, params)
             return Answer(id_, _flag(time_or_processed), name, retvalue, params)
