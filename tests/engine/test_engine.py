@@ -417,3 +417,16 @@ async def test_a_configuration_is_read_at_each_start(tmp_path: Path) -> None:
             "%%<setlocal:loaded.wave:false:true",
             "%%<setlocal:config.a.b:c:true",
         ]
+
+
+async def test_the_end_while_a_call_is_routed_is_no_failure() -> None:
+    """Nothing is reported to the event loop, which would fail this test."""
+
+    async def route(message: Message) -> bool:
+        await asyncio.sleep(1)
+        return False
+
+    async with Engine() as engine:
+        engine.install("call.route", route)
+        await engine.call("1")
+        await asyncio.sleep(0.1)

@@ -236,3 +236,50 @@ while True:
         async with asyncio.timeout(5):
             await leg.until(lambda: leg.answered)
         leg.hang_up()
+
+
+async def test_a_message_just_before_the_acknowledgement_does_not_overtake_it(
+    tmp_path: Path,
+) -> None:
+    """The call is accepted and connected first, although the message was sent first."""
+    path = script(
+        tmp_path,
+        """
+say("%%>message:T:1:told::targetid=x")
+say("%%>setlocal:disconnected:true")
+say(f"%%<message:{fields[1]}:true::")
+sys.stdin.read()
+""",
+    )
+    states: list[str] = []
+    async with Engine() as engine:
+        lines = Lines(engine, f"external/nodata/{path}")
+
+        def look(message: Message) -> bool:
+            states.append(leg.status)
+            return False
+
+        engine.install("told", look, 50)
+        leg = await engine.call("1")
+        await lines.hear(1)
+        leg.hang_up()
+    assert states == ["answered"]
+
+
+@pytest.mark.parametrize(("kind", "least"), [("nodata", 0.0), ("play", 0.8)])
+async def test_a_call_outlives_the_lines_of_a_script_that_speaks(
+    tmp_path: Path, kind: str, least: float
+) -> None:
+    """By a second while the script's sound may go on; a script without sound ends it at once."""
+    path = script(
+        tmp_path, 'say(f"%%<message:{fields[1]}:true::")\nos.close(1)\nsys.stdin.read()\n'
+    )
+    async with Engine() as engine:
+        Lines(engine, f"external/{kind}/{path}")
+        loop = asyncio.get_running_loop()
+        leg = await engine.call("1")
+        async with asyncio.timeout(5):
+            await leg.until(lambda: leg.answered)
+            began = loop.time()
+            await leg.until(lambda: leg.hung_up)
+        assert least <= loop.time() - began < least + 0.6

@@ -43,6 +43,7 @@ class ModuleChannel(Endpoint):
         wants_disconnected: the module asked to be told of the hang-up by a message.
         execute: the call.execute that waits for the module to accept the call, if one does.
         on_end: called with the end when it is gone, if anybody wants to know.
+        mouth: where the module's sound comes from, if it has a pipe for that.
     """
 
     def __init__(self, exchange: Exchange, address: str, gone: Callable[[], None]) -> None:
@@ -51,7 +52,13 @@ class ModuleChannel(Endpoint):
         self.wants_disconnected = False
         self.execute: EngineMessage | None = None
         self.on_end: Callable[[ModuleChannel], None] | None = None
+        self.mouth: _ScriptSource | None = None
         self._gone = gone
+
+    @property
+    def running(self) -> bool:
+        """Tell whether sound of the module may still come: its pipe has not ended."""
+        return self.mouth is not None and self.mouth.open
 
     def disconnected(self, final: bool, reason: str | None) -> None:
         if final or not self.wants_disconnected:
@@ -96,6 +103,11 @@ class _ScriptSource(Source):
         self._ticks: asyncio.TimerHandle | None = None
         os.set_blocking(pipe, False)
         self._loop.add_reader(pipe, self._readable)
+
+    @property
+    def open(self) -> bool:
+        """Tell whether the script has not closed the pipe."""
+        return self._pipe >= 0
 
     def attach(self, consumer: Consumer) -> None:
         self._listeners.append(consumer)
@@ -249,6 +261,7 @@ class External:
             channel.open_data().set_consumer(_ScriptEar(ear[1]))
         if mouth[0] >= 0:
             source = _ScriptSource(f"external/{kind}/{script}", mouth[0])
+            channel.mouth = source
             channel.open_data().set_source(source)
         channel.execute = message if caller is not None else None
         try:

@@ -177,6 +177,8 @@ class Run:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
+            if self._ending and isinstance(error, ConnectionLost):
+                return  # a call was being routed: the end of the run is no failure of its
             self._loop.call_exception_handler({"message": "a session failed", "exception": error})
 
     def handles(self, name: str) -> bool:

@@ -57,6 +57,11 @@ logger = logging.getLogger("yateway.engine")
 DEBUG_LEVELS = ((0, logging.CRITICAL), (3, logging.WARNING), (7, logging.INFO), (9, logging.DEBUG))
 #: Bytes of a module's output or debug line that the log shows (guarantee F6).
 LOGGED_BYTES = 900
+#: Seconds after which the real engine looks for lines again, when there was none (`idlemsec`).
+POLL = 0.005
+#: Seconds that a call goes on after its script's lines ended while its sound did not
+#: (extmodule.cpp, `run`: `running` is said of the source only).
+LAST_WORDS = 1.0
 
 
 class Host(Protocol):
@@ -124,6 +129,7 @@ class Session:
         self._quit = False
         self._name = settings.debugname
         self._gate: asyncio.Future[None] | None = None
+        self._early: list[EngineMessage] = []
         self._ended = self._loop.create_future()
 
     def __repr__(self) -> str:
@@ -159,6 +165,7 @@ class Session:
 
     def go_on(self) -> None:
         """Read on: the call that the module accepted is connected."""
+        self._enqueue_early()
         if self._gate is not None and not self._gate.done():
             self._gate.set_result(None)
 
@@ -181,7 +188,20 @@ class Session:
                 logger.warning("%s: closing: %s", shown(self.settings.debugname), error)
                 return
         # Whoever stopped writing has gone: nothing that he was asked can be answered any more.
+        self._forget()
+        if self.channel is not None and self.channel.running:
+            await asyncio.wait((self._ended,), timeout=LAST_WORDS)
         self._end("A")
+
+    def _forget(self) -> None:
+        """Ask and tell the module nothing more, and let the next handlers go on."""
+        for handler in self._handlers.values():
+            self._host.dispatcher.uninstall(handler)
+        self._handlers.clear()
+        self._host.dispatcher.remove_watcher(self)
+        self._enqueue_early()
+        for id_ in tuple(self._waiting):
+            self._release(id_)
 
     def _end(self, side: str) -> None:
         """Forget everything, and release what waits for an answer: the next handlers go on."""
@@ -191,12 +211,7 @@ class Session:
         if self._tap is not None:
             self._tap(side, event="closed" if side == "E" else "close")
         self._ended.set_result(None)
-        for handler in self._handlers.values():
-            self._host.dispatcher.uninstall(handler)
-        self._handlers.clear()
-        self._host.dispatcher.remove_watcher(self)
-        for id_ in tuple(self._waiting):
-            self._release(id_)
+        self._forget()
         channel, self.channel = self.channel, None
         if channel is not None and channel.alive:
             channel.disconnect(self.settings.reason or None)
@@ -357,7 +372,19 @@ class Session:
             message.sender = self
             self._dispatching += 1
         message.done = partial(self._dispatched, frame.id, message)
+        if channel is not None and channel.execute is not None:
+            # The real engine reads on before a worker takes it: if the module accepts the call
+            # right after it, the call is connected first.
+            if not self._early:
+                self._loop.call_later(POLL, self._enqueue_early)
+            self._early.append(message)
+            return
         self._host.dispatcher.enqueue(message)
+
+    def _enqueue_early(self) -> None:
+        early, self._early = self._early, []
+        for message in early:
+            self._host.dispatcher.enqueue(message)
 
     def _dispatched(self, id: str, message: EngineMessage, processed: bool) -> None:
         if id:
