@@ -382,6 +382,24 @@ async def test_everything_is_restored_after_a_reconnect() -> None:
     await module.detach()
 
 
+async def test_an_unaddressable_request_closes_at_most_once_a_second_over_all_links() -> None:
+    """A link that stands again within the second is kept, whatever comes (guarantee A6)."""
+    module = router()
+    ends = [Far(), Far()]
+    accepted = asyncio.create_task(ends[0].accept())
+    await module.attach(opener_to(*ends))
+    await accepted
+    started = asyncio.get_running_loop().time()
+    ends[0].say("%%>message:7%a:1:call.route:")
+    await ends[1].accept()
+    assert asyncio.get_running_loop().time() - started < 1.0
+    ends[1].say("%%>message:7%a:1:call.route:", "%%>message:8:1:call.route:")
+    assert await ends[1].hear() == ["%%<message:8:false:"]
+    assert module.attached
+    ends[1].close()
+    await module.detach()
+
+
 async def test_what_waits_when_the_engine_dies_fails_and_the_module_comes_back() -> None:
     """A new engine knows nothing of the module until the module has attached again."""
     module = router()

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .errors import shown
 
-__all__ = ["RateLimit", "logger", "told"]
+__all__ = ["RateLimit", "logger", "places", "told"]
 
 logger = logging.getLogger("yateway")
 
@@ -52,15 +52,19 @@ class RateLimit:
 
 def told(error: BaseException) -> str:
     """Return an exception as one line: its type, its text escaped and cut, and its places."""
-    frames = traceback.extract_tb(error.__traceback__, limit=-3)
-    places = " < ".join(
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}"
-        for frame in reversed(frames)
-    )
+    where = places(traceback.extract_tb(error.__traceback__, limit=-3))
     try:
         text = shown(str(error))
     except Exception as fault:
         # Somebody else's exception may fail to tell what it is; that must not become our failure.
         text = f"its text fails with {type(fault).__name__}"
     text = f"{type(error).__name__}({text})"
-    return f"{text} at {places}" if places else text
+    return f"{text} at {where}" if where else text
+
+
+def places(stack: Sequence[traceback.FrameSummary]) -> str:
+    """Return a stack as one line, the innermost place first."""
+    return " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}"
+        for frame in reversed(stack)
+    )

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from .errors import ConnectionLost, shown
 from .link import Link
-from .log import logger
+from .log import RateLimit, logger
 from .message import Message
 from .transport import Opener, Transport
 
@@ -99,6 +99,8 @@ class Attachment:
             YatewayError: trying again cannot help: a refused install, a fault in the settings.
         """
         loop = asyncio.get_running_loop()
+        # One for all links: closing is bounded however soon the next one stands (guarantee A6).
+        close_limit = RateLimit(1.0, loop.time)
         while True:
             try:
                 transport = await self._open()
@@ -106,7 +108,7 @@ class Attachment:
                 logger.warning("cannot connect: %s", _reason(error))
             else:
                 since = loop.time()
-                await self._live(transport)
+                await self._live(transport, close_limit)
                 if transport.single or self.leaving:
                     return
                 if loop.time() - since >= STABLE_AFTER:
@@ -119,8 +121,8 @@ class Attachment:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             return await self._opener()
 
-    async def _live(self, transport: Transport) -> None:
-        link = Link(transport, self._on_request, self._on_notification)
+    async def _live(self, transport: Transport, close_limit: RateLimit) -> None:
+        link = Link(transport, self._on_request, self._on_notification, close_limit=close_limit)
         reading = asyncio.ensure_future(link.run())
         try:
             async with asyncio.timeout(ATTACH_TIMEOUT):

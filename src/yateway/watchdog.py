@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from .log import logger
+from .log import logger, places
 
 __all__ = ["BLOCKED", "Watchdog"]
 
@@ -58,15 +58,11 @@ class Watchdog:
     def _report(self) -> None:
         frame = sys._current_frames().get(self._loop_thread)
         stack = traceback.extract_stack(frame)[-3:] if frame else []
-        places = " < ".join(
-            f"{place.filename.rpartition('/')[2]}:{place.lineno} in {place.name}"
-            for place in reversed(stack)
-        )
         logger.warning(
             "the event loop is blocked for more than %.2f s%s, no request is answered: %s",
             self._blocked,
             self._who(),
-            places,
+            places(stack),
         )
 
     def _who(self) -> str:
