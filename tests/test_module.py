@@ -66,6 +66,7 @@ async def test_the_set_up_is_what_the_protocol_asks_for() -> None:
         "%%>setlocal:trackparam:router",
         "%%>setlocal:debugname:router",
         "%%>setlocal:timeout:",
+        "%%>setlocal:runid:",
         "%%>install:50:call.route",
         "%%>watch:call.answered",
         "%%>watch:",

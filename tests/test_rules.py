@@ -108,7 +108,7 @@ LAYERS = [
     {"wire"},
     {"message"},
     {"transport", "log"},
-    {"link", "reconnect"},
+    {"link", "reconnect", "resync"},
     {"handlers", "routing"},
     {"serving", "watching", "watchdog"},
     {"lifespan"},

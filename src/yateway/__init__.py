@@ -14,10 +14,12 @@ from .errors import (
 )
 from .message import Message
 from .module import Module
+from .resync import Channel, Resync
 from .routing import Continue, Fork, Reject, Route, Then
 
 __all__ = [
     "CallEnded",
+    "Channel",
     "ConfigError",
     "ConnectionLost",
     "Continue",
@@ -30,6 +32,7 @@ __all__ = [
     "ProtocolError",
     "Reject",
     "RemoteProtocolError",
+    "Resync",
     "Route",
     "Then",
     "UnsafePath",

@@ -20,6 +20,7 @@ from .link import Link
 from .log import logger, told
 from .message import Message
 from .reconnect import Attachment
+from .resync import Resync, Resyncs
 from .serving import DEADLINE_SHARE, Counters, Server
 from .transport import Opener
 from .watching import Watcher, Watchers
@@ -36,7 +37,7 @@ from .wire.frames import (
     Watched,
 )
 
-__all__ = ["SENDER", "Hook", "Life", "Plan", "set_local"]
+__all__ = ["SENDER", "Hook", "Life", "Plan", "ResyncHook", "set_local"]
 
 #: The parameter that marks our own dispatches for our own further connections.
 SENDER = "yateway.sender"
@@ -45,6 +46,7 @@ END_TIMEOUT = 1.0
 STOP_TIMEOUT = 5.0
 
 Hook = Callable[[], Awaitable[None] | None]
+ResyncHook = Callable[[Resync], Awaitable[None] | None]
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class Plan:
 
     Attributes:
         settings: what `setlocal` was given, to be set again on each new link.
+        resynced: parts of this package that a reconnect concerns: told at once, before any hook.
     """
 
     name: str
@@ -62,6 +65,8 @@ class Plan:
     table: HandlerTable = field(default_factory=HandlerTable)
     watchers: list[Watcher] = field(default_factory=list)
     hooks: dict[str, list[Hook]] = field(default_factory=dict)
+    resynced: list[Callable[[Resync], None]] = field(default_factory=list)
+    resync_hooks: list[ResyncHook] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
 
     def watched(self) -> list[str]:
@@ -94,6 +99,7 @@ class Life:
         self._connected = False
         self._spawned: set[asyncio.Task[object]] = set()
         self._watchers = Watchers(plan.watchers)
+        self._resyncs = Resyncs(self._resynced)
         self.sender = secrets.token_hex(8)
         self.server = Server(plan.deadline, plan.max_in_flight, plan.counters, self._die)
         self._attachments = [
@@ -238,12 +244,22 @@ class Life:
         if all(attachment.link is not None for attachment in self._attachments):
             self._connected = True
             self._start_hooks("connected")
+            if self._resyncs.due() and self.primary is not None:
+                self.spawn(self._resyncs.find_out(self.primary))
 
     def _link_down(self) -> None:
         self.server.abandon()
         if self._connected:
             self._connected = False
+            self._resyncs.lost()
             self._start_hooks("disconnected")
+
+    def _resynced(self, resync: Resync) -> None:
+        for concerned in self._plan.resynced:
+            concerned(resync)
+        hooks = [functools.partial(hook, resync) for hook in self._plan.resync_hooks]
+        if hooks:
+            self.spawn(_run_all(hooks))
 
     async def _set_up(self, number: int, link: Link) -> None:
         plan = self._plan
@@ -258,15 +274,19 @@ class Life:
             **plan.settings,
         }
         settled = [link.command(SetLocal(name, value)) for name, value in settings.items()]
-        timeout = link.command(SetLocal("timeout"))
+        timeout, runid = link.command(SetLocal("timeout")), link.command(SetLocal("runid"))
         installed = [link.command(i.frame()) for i in plan.table.connections[number].values()]
         if number == 0:
             installed += [link.command(Watch(name)) for name in plan.watched()]
         # All in one write, and all awaited together so that none is forgotten when one fails.
-        await asyncio.gather(*settled, timeout, *installed)
+        await asyncio.gather(*settled, timeout, runid, *installed)
         for reply in installed:
             _check_installed(reply.result())
         self._set_limit(_setting(timeout.result()))
+        if number == 0:
+            reply = runid.result()
+            # One too old to know it counts as the same engine.
+            self._resyncs.runid = reply.value if isinstance(reply, SetLocalDone) else ""
 
     def _set_limit(self, timeout: str) -> None:
         milliseconds, _ = c_integer(timeout)
@@ -279,10 +299,7 @@ class Life:
     # Hooks
 
     async def _run_hooks(self, event: str) -> None:
-        for hook in self._plan.hooks.get(event, ()):
-            result = hook()
-            if result is not None:
-                await result
+        await _run_all(self._plan.hooks.get(event, ()))
 
     def _start_hooks(self, event: str) -> None:
         if self._plan.hooks.get(event):
@@ -319,6 +336,13 @@ def _check_installed(reply: EngineFrame) -> None:
             " installed twice over one connection?",
             name=reply.name,
         )
+
+
+async def _run_all(hooks: Iterable[Hook]) -> None:
+    for hook in hooks:
+        result = hook()
+        if result is not None:
+            await result
 
 
 async def _within(seconds: float, work: Awaitable[object]) -> None:

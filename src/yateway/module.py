@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from .errors import ConfigError, ConnectionLost, shown
 from .handlers import Handler, HandlerFunction
-from .lifespan import SENDER, Hook, Life, Plan, set_local
+from .lifespan import SENDER, Hook, Life, Plan, ResyncHook, set_local
 from .link import Link
 from .message import Message, Value
 from .serving import DEADLINE, IN_FLIGHT, Counters
@@ -39,6 +39,7 @@ _VISIBLE = {code: ascii(chr(code))[1:-1] for code in (*range(0x20), 0x7F)}
 _H = TypeVar("_H", bound=HandlerFunction)
 _W = TypeVar("_W", bound=WatcherFunction)
 _K = TypeVar("_K", bound=Hook)
+_R = TypeVar("_R", bound=ResyncHook)
 
 
 class Module:
@@ -134,6 +135,15 @@ class Module:
     def on_disconnected(self, function: _K) -> _K:
         """Register a function that runs whenever an attached module has lost its engine."""
         return self._hook("disconnected", function)
+
+    def on_resync(self, function: _R) -> _R:
+        """Register a function that is given a `Resync` after each reconnect: what was missed.
+
+        It runs when the module is attached and installed again and the engine has told its
+        channels, and beside the functions of `on_connected`.
+        """
+        self._plan.resync_hooks.append(function)
+        return function
 
     def on_stop(self, function: _K) -> _K:
         """Register a function that runs at the end, after the link is closed."""
