@@ -284,9 +284,9 @@ class Life:
             _check_installed(reply.result())
         self._set_limit(_setting(timeout.result()))
         if number == 0:
-            reply = runid.result()
+            told = runid.result()
             # One too old to know it counts as the same engine.
-            self._resyncs.runid = reply.value if isinstance(reply, SetLocalDone) else ""
+            self._resyncs.runid = told.value if isinstance(told, SetLocalDone) else ""
 
     def _set_limit(self, timeout: str) -> None:
         milliseconds, _ = c_integer(timeout)
