@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 
 from tests.elsewhere import engine_elsewhere
+from tests.engine.by_hand import EIGHT_WORKERS
 from tests.far import Far, opener_to
 from yateway.engine import Engine
 from yateway.errors import (
@@ -143,7 +144,7 @@ async def test_a_handler_may_dispatch_the_message_it_handles() -> None:
         inner = await module.dispatch("call.route", depth=int(message.get("depth", "0")) + 1)
         return inner.retvalue
 
-    async with Engine(module) as engine:
+    async with Engine(module, conf=EIGHT_WORKERS) as engine:
         started = asyncio.get_running_loop().time()
         assert (await engine.dispatch("call.route")).retvalue == ""
         await module.setlocal("reenter", value=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Self
 
 from yateway.engine import Engine
 from yateway.transport import Transport
+
+#: A configuration with eight workers from the start: several messages may be held at a time.
+EIGHT_WORKERS = Path(__file__).parent.parent / "data" / "conf"
 
 
 class Hand:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.by_hand import EIGHT_WORKERS
 from tests.engine.scenes import prepare
 from yateway.engine import Engine, Recording
 from yateway.engine.replaying import compare, replay
@@ -24,7 +25,7 @@ async def test_the_embedded_engine_agrees_with_the_recording(
     prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
     expected = Recording.from_file(RECORDINGS / f"{name}.jsonl")
-    async with Engine() as engine:
+    async with Engine(conf=EIGHT_WORKERS) as engine:
         actual = await replay(
             expected, lambda where: engine.open("global" if "global" in where else "", where[5:7])
         )

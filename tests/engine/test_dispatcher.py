@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from yateway.engine.dispatcher import Dispatcher, EngineMessage, Handler
+from yateway.engine.workers import Limits
 from yateway.errors import ConnectionLost
 from yateway.wire.frames import Answer
 
@@ -37,7 +38,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.changes = 0
-        self.dispatcher = Dispatcher("handlers", self._changed)
+        self.dispatcher = Dispatcher("handlers", self._changed, Limits(least=4))
         self.asked: list[str] = []
 
     def _changed(self) -> None:

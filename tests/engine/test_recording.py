@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.by_hand import Hand
+from tests.engine.by_hand import EIGHT_WORKERS, Hand
 from yateway.engine import Engine, Recording
 from yateway.engine.recording import Entry
 from yateway.engine.replaying import Difference, compare, replay
@@ -37,7 +37,7 @@ async def connect_to(engine: Engine, listener: str) -> Transport:
 
 async def play(recording: Recording) -> Recording:
     """Play a recording against a fresh engine."""
-    async with Engine() as engine:
+    async with Engine(conf=EIGHT_WORKERS) as engine:
         return await replay(recording, lambda listener: connect_to(engine, listener))
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.engine.by_hand import Hand
+from tests.engine.by_hand import EIGHT_WORKERS, Hand
 from yateway.engine import Engine
 from yateway.engine.config import ModuleDefaults
 from yateway.engine.dispatcher import Dispatcher, EngineMessage, Handler
@@ -25,7 +25,7 @@ from yateway.transport import memory_pair
 @asynccontextmanager
 async def connected(count: int) -> AsyncIterator[list[Hand]]:
     """Run an engine and connect so many modules to it."""
-    async with Engine() as engine:
+    async with Engine(conf=EIGHT_WORKERS) as engine:
         yield [await Hand.on(engine) for _ in range(count)]
 
 

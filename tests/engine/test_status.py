@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from tests.engine.by_hand import EIGHT_WORKERS, Hand
 from yateway.engine import Engine
 
 
@@ -41,6 +44,24 @@ async def test_the_engine_itself_reports() -> None:
         assert not kind.processed
         assert "name=engine" not in kind.retvalue
         assert not (await engine.dispatch("engine.status", module="nosuch")).processed
+
+
+async def test_the_engine_counts_its_messages_and_workers() -> None:
+    """As it goes: what waits, what was taken from the queue, and who takes it."""
+    async with Engine(conf=EIGHT_WORKERS) as engine:
+        slow = await Hand.on(engine)
+        await slow.ask("%%>install:50:t.slow", "%%>watch:t.none")
+        other = await Hand.on(engine)
+        other.say(*(f"%%>message:{n}:0:t.slow:" for n in range(10)))
+        await asyncio.sleep(0.5)
+        own = await engine.dispatch("engine.status", module="engine")
+        counts = dict(item.split("=") for item in own.retvalue.split(";")[1].split(","))
+        assert (counts["messages"], counts["maxqueue"]) == ("2", "10")
+        assert (counts["enqueued"], counts["dequeued"]) == ("10", "8")
+        assert (counts["dispatched"], counts["hooks"], counts["workers"]) == ("9", "1", "8")
+        brief = await engine.dispatch("engine.status", module="engine", details=False)
+        assert "configpath=" in own.retvalue
+        assert brief.retvalue.endswith(",congestion=0\r\n")
 
 
 async def test_words_are_completed() -> None:

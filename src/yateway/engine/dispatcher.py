@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from bisect import insort
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from operator import attrgetter
 from typing import Protocol
@@ -17,6 +16,7 @@ from typing import Protocol
 from ..errors import ConnectionLost
 from ..wire.frames import Answer, Request
 from ..wire.params import decode_params, encode_engine_params
+from .workers import Limits, Workers
 
 __all__ = ["Dispatcher", "EngineMessage", "Handler", "Held", "Watcher"]
 
@@ -196,17 +196,24 @@ class Dispatcher:
 
     Args:
         track_param: the parameter that collects the handlers' names, none if empty.
-        changed: called when a handler or a watcher came.
+        changed: called when a handler or a watcher came, and when all workers are held.
+        limits: how many workers take messages from the queue, if not as many as by default.
+
+    Attributes:
+        workers: they, and the queue.
+        dispatched: messages so far, with those that passed by the queue.
     """
 
-    def __init__(self, track_param: str, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, track_param: str, changed: Callable[[], None], limits: Limits | None = None
+    ) -> None:
+        self.workers = Workers(self._pass, limits or Limits(), changed)
+        self.dispatched = 0
         self._track_param = track_param
         self._changed = changed
         self._handlers: dict[str, list[Handler]] = {}
         self._watchers: list[Watcher] = []
         self._installed = 0
-        self._queue: deque[EngineMessage] = deque()
-        self._workers: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     # Who is there
@@ -244,6 +251,10 @@ class Dispatcher:
         if watcher in self._watchers:
             self._watchers.remove(watcher)
 
+    def count(self) -> tuple[int, int]:
+        """Return how many handlers and how many watchers there are."""
+        return sum(map(len, self._handlers.values())), len(self._watchers)
+
     def is_wanted(self, name: str) -> bool:
         """Tell whether anybody handles or watches messages of that name."""
         return (
@@ -260,6 +271,7 @@ class Dispatcher:
         Raises:
             ConnectionLost: the engine was stopped meanwhile.
         """
+        self.dispatched += 1
         processed = False
         place = (-1, False, 0)
         while handler := self._next(message, place):
@@ -294,43 +306,32 @@ class Dispatcher:
 
     def enqueue(self, message: EngineMessage) -> None:
         """Dispatch a message without waiting for it; those enqueued earlier start earlier."""
-        if self._stopped:
-            return
-        self._queue.append(message)
-        # One worker more for each message, as if the engine had as many threads as it wants. A
-        # worker that does not have to wait goes on with the next message; the others then find
-        # nothing to do. Whoever bounds their number bounds what is held at a time.
-        worker = asyncio.get_running_loop().create_task(self._work())
-        self._workers.add(worker)
-        worker.add_done_callback(self._workers.discard)
+        if not self._stopped:
+            self.workers.enqueue(message)
 
-    async def _work(self) -> None:
-        while self._queue:
-            message = self._queue.popleft()
-            try:
-                processed = await self.dispatch(message)
-            except Exception as error:
-                if self._stopped:
-                    return
-                # A handler of the engine's own has failed; whoever wrote it has to hear of it, but
-                # the sender of the message is not to blame and gets his answer.
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": f"a handler of {message!r} failed", "exception": error}
-                )
-                processed = False
-            if message.done is not None:
-                message.done(processed)
-            message.user_data = None
+    async def _pass(self, message: EngineMessage) -> None:
+        try:
+            processed = await self.dispatch(message)
+        except Exception as error:
+            if self._stopped:
+                return
+            # A handler of the engine's own has failed; whoever wrote it has to hear of it, but the
+            # sender of the message is not to blame and gets his answer.
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"a handler of {message!r} failed", "exception": error}
+            )
+            processed = False
+        if message.done is not None:
+            message.done(processed)
+        message.user_data = None
 
     # The end
 
     def stop(self) -> None:
         """Give up: what is under way ends without an answer to anybody."""
         self._stopped = True
-        self._queue.clear()
-        for worker in self._workers:
-            worker.cancel()
+        self.workers.stop()
 
     async def join(self) -> None:
         """Wait until the workers have ended, after `stop`."""
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self.workers.join()

@@ -24,6 +24,7 @@ from .listeners import Address
 from .recording import Tap
 from .session import Session, logger
 from .settings import Facts, Settings, run_params
+from .workers import Limits
 
 __all__ = ["Run"]
 
@@ -80,7 +81,8 @@ class Run:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ending = False
-        self.dispatcher = Dispatcher(params.get("trackparam", ""), self._arm)
+        limits = Limits(*(int(params[f"{name}workers"]) for name in ("min", "max", "add")))
+        self.dispatcher = Dispatcher(params.get("trackparam", ""), self._arm, limits)
         self.dispatcher.install(Handler("engine.halt", HALT_PRIORITY, self._halted), own=True)
         self.exchange = Exchange(self.dispatcher, self.clock, params["runid"], self._spawn)
         self.exchange.timeout = max(0, config.integer("telephony", "timeout", 0))
@@ -197,20 +199,23 @@ class Run:
         params["nodename"] = self.facts.params["nodename"]
         return EngineMessage(name, params.items(), time=self.now(), broadcast=True)
 
-    def _arm(self) -> None:
+    def _arm(self, shortest: float = 0.0) -> None:
         """See to the next tick, if anybody cares: a test's clock must be able to run out."""
-        if self._timer is None and not self._ending and self.dispatcher.is_wanted("engine.timer"):
-            wait = 1.0 - (self._epoch + self._loop.time()) % 1.0
-            if wait < SHORTEST_TICK:
+        dispatcher = self.dispatcher
+        wanted = dispatcher.workers.growing or dispatcher.is_wanted("engine.timer")
+        if wanted and self._timer is None and not self._ending:
+            wait = 1.0 - self.clock() % 1.0
+            if wait < shortest:
                 wait += 1.0
             self._timer = self._loop.call_later(wait, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         if self.dispatcher.is_wanted("engine.timer"):
-            seconds = round(self._epoch + self._loop.time())
+            seconds = round(self.clock())
             self.dispatcher.enqueue(self.broadcast("engine.timer", time=str(seconds)))
-            self._arm()
+        self.dispatcher.workers.tick()
+        self._arm(SHORTEST_TICK)
 
     # The end
 

@@ -23,6 +23,26 @@ from .replaying import Difference, compare, replay
 
 __all__ = ["check_at", "check_embedded", "configuration", "lines_of_engine", "whole_lines"]
 
+#: The yate.conf under which recordings are made, unless a note says otherwise.
+_MAIN = """\
+[general]
+modload=disable
+minworkers=8
+maxworkers=20
+
+[modules]
+extmodule.yate=yes
+rmanager.yate=yes
+dumbchan.yate=yes
+tonegen.yate=yes
+wavefile.yate=yes
+callgen.yate=yes
+cdrbuild.yate=yes
+regexroute.yate=yes
+callfork.yate=yes
+conference.yate=yes
+pbx.yate=yes
+"""
 _CONFIGURED = "extmodule.conf [general] "
 _LOADED = "yate.conf [general] "
 _TREATED = ("SIGKILL", "SIGTERM", "restarted", _CONFIGURED)
@@ -109,7 +129,7 @@ def _folder(configured: str, loaded: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="yateway-") as name:
         folder = Path(name)
         (folder / "extmodule.conf").write_text(configured)
-        (folder / "yate.conf").write_text(loaded)
+        (folder / "yate.conf").write_text(loaded or _MAIN)
         yield folder
 
 

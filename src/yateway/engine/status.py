@@ -120,10 +120,30 @@ class Status:
         module = message.params.get("module", "")
         if module not in ("", "engine"):
             return False
-        facts = self._facts
-        parts = ",".join(f"{name}={facts.get(name, '')}" for name in ("version", "revision"))
-        message.retvalue += (
-            f"name=engine,type=system,{parts},nodename={facts.get('nodename', '')}"
-            f";plugins={len(self._parts)}\r\n"
-        )
+        message.retvalue += self._engine_line(flag(message, "details", True))
         return module == "engine"
+
+    def _engine_line(self, details: bool) -> str:
+        """Return what the engine says of itself: the real one's columns, where they say anything.
+
+        What is left out counts threads and locks of the real engine's process.
+        """
+        facts, dispatcher = self._facts, self._exchange.dispatcher
+        workers, (handlers, watchers) = dispatcher.workers, dispatcher.count()
+        line = "name=engine,type=system" + "".join(
+            f",{name}={facts.get(name, '')}" for name in ("version", "revision", "nodename")
+        )
+        line += (
+            f";plugins={len(self._parts)},inuse=0,handlers={handlers},hooks={watchers}"
+            f",messages={len(workers)},maxqueue={workers.longest}"
+            f",messageage={round(workers.age * 1000)}"
+            f",enqueued={workers.enqueued},dequeued={workers.dequeued}"
+            f",dispatched={dispatcher.dispatched}"
+        )
+        line += "".join(
+            f",{name}={facts.get(name, '')}" for name in ("supervised", "runattempt", "lastsignal")
+        )
+        line += f",workers={workers.size},acceptcalls=accept,congestion=0"
+        if details:
+            line += ";" + ",".join(f"{n}={value}" for n, value in facts.items() if "path" in n)
+        return line + "\r\n"
