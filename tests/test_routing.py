@@ -7,7 +7,16 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from yateway.message import Message
-from yateway.routing import CAUSES, Continue, Fork, Reject, Route, Then
+from yateway.routing import (
+    CAUSES,
+    Continue,
+    Fork,
+    Reject,
+    Route,
+    Then,
+    digits,
+    safe_target,
+)
 from yateway.wire.frames import Request
 
 NO_TARGETS = ["", "-", "error", " ", " - ", "\terror\n"]
@@ -180,3 +189,61 @@ def test_a_value_that_cannot_be_sent() -> None:
     """What is no value for a parameter is an error that says so when the verdict is applied."""
     with pytest.raises(TypeError, match="'x' cannot be list"):
         applied(Route("a", x=["y"]))  # type: ignore[arg-type]
+
+
+# --- Targets made of what callers say ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["1", "0123456789", "*21#", "+4930123", "A", "ABCD*#", "9" * 64])
+def test_digits_that_can_be_dialled(text: str) -> None:
+    assert digits(text) == text
+
+
+# What a caller may say in place of a number; each would be more than a number in a target.
+INJECTIONS = [
+    "", " ", "1 2", " 1", "1 ", "1\t", "1\n", "1\r", "1\0", "1;x=y", "1|sip/2", "1 | sip/2", "1/2",
+    "/", "../x", "sip/1", "external/nodata/x", "1@host", "1:5060", "1&2", "1,2", "1=2", "1%2",
+    "1%z2", "1?x", "1$(id)", "1`id`", "1'", '1"', "1\\2", "1<2>", "{}", "${EXTEN}", "\u0661\u0662",
+    "\uff11", "1\u200b", "1\u2215x", "1\u00a0", "\udcff", "1\x7f",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*INJECTIONS, "a", "E", "1+", "++1", "+", "1-2", "1.2", "9" * 65])
+def test_text_that_is_no_number(text: str) -> None:
+    """Guarantee F4: no blank, semicolon, pipe or slash, nor anything else than digits."""
+    with pytest.raises(ValueError, match=r"cannot be dialled") as caught:
+        digits(text)
+    assert str(caught.value).isascii()
+    assert str(caught.value).isprintable()
+
+
+def test_a_target_is_made_of_a_template_and_parts() -> None:
+    assert safe_target("sip/sip:{}@127.0.0.1:5062", "100") == "sip/sip:100@127.0.0.1:5062"
+    assert safe_target("sip/sip:{}@{}", "a.b-c_d", "host.example") == "sip/sip:a.b-c_d@host.example"
+    assert safe_target("iax/{}{}", "1", "2") == "iax/12"
+    assert safe_target("sip/sip:fixed@127.0.0.1") == "sip/sip:fixed@127.0.0.1"
+
+
+@pytest.mark.parametrize("text", [*INJECTIONS, "x" * 129])
+def test_a_part_stays_a_part(text: str) -> None:
+    """Guarantee F4, for names as well as numbers."""
+    with pytest.raises(ValueError, match="is no part of a target") as caught:
+        safe_target("sip/sip:{}@127.0.0.1", text)
+    assert str(caught.value).isascii()
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{}", "{}/x", "sip{}/x", "", "x", "/{}", "SIP/{}", "external/nodata/{}", "external/{}/x",
+     "wave/play/{}", "wave/record/x", "fork/{}", "fork {}", "lateroute/{}", "sip:{}"],
+)  # fmt: skip
+def test_no_part_chooses_a_driver_a_script_or_a_file(template: str) -> None:
+    """Guarantee F5: what is called is up to the module, whom it calls up to the caller."""
+    with pytest.raises(ValueError, match="choose too much"):
+        safe_target(template, *["a"] * template.count("{}"))
+
+
+@pytest.mark.parametrize("parts", [(), ("1", "2")])
+def test_places_and_parts_are_as_many(parts: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=f"1 places for {len(parts)} parts"):
+        safe_target("sip/{}", *parts)

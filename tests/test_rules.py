@@ -109,7 +109,7 @@ LAYERS = [
     {"message"},
     {"transport", "log"},
     {"link", "reconnect", "resync"},
-    {"handlers", "routing"},
+    {"handlers", "routing", "paths"},
     {"serving", "watching", "watchdog"},
     {"lifespan"},
     {"module"},

@@ -14,8 +14,9 @@ from .errors import (
 )
 from .message import Message
 from .module import Module
+from .paths import safe_path
 from .resync import Channel, Resync
-from .routing import Continue, Fork, Reject, Route, Then
+from .routing import Continue, Fork, Reject, Route, Then, digits, safe_target
 
 __all__ = [
     "CallEnded",
@@ -37,4 +38,7 @@ __all__ = [
     "Then",
     "UnsafePath",
     "YatewayError",
+    "digits",
+    "safe_path",
+    "safe_target",
 ]

@@ -8,12 +8,23 @@ The rules are those of Yate's router and of its modules callfork and ysipchan (e
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from .errors import shown
 from .message import Message, Value
 
-__all__ = ["CAUSES", "Continue", "Fork", "Reject", "Route", "Then", "Verdict"]
+__all__ = [
+    "CAUSES",
+    "Continue",
+    "Fork",
+    "Reject",
+    "Route",
+    "Then",
+    "Verdict",
+    "digits",
+    "safe_target",
+]
 
 #: Why a call can be rejected, and the SIP status that Yate's SIP module makes of it.
 CAUSES = {
@@ -46,6 +57,57 @@ CAUSES = {
 
 # Return values that mean a rejection to Yate's router, so that they are no targets.
 _NO_TARGETS = ("", "-", "error")
+
+# What may be dialled, and what a part of a target may hold without becoming more than a part.
+_DIGITS = re.compile(r"\+?[0-9*#A-D]{1,64}", re.ASCII)
+_PART = re.compile(r"[A-Za-z0-9+*#_.-]{1,128}", re.ASCII)
+_DRIVER = re.compile(r"([a-z0-9]+)/", re.ASCII)
+# What follows these is a program or a file, or whole targets.
+_NOT_FOR_DATA = ("external", "wave", "fork", "lateroute")
+
+
+def digits(text: str) -> str:
+    """Return `text` if it is what a telephone can dial: `0-9`, `*`, `#`, `A-D`, `+` in front.
+
+    A number comes from a caller and may be any text. In a route a blank or `|` makes another leg of
+    a fork, `;` begins parameters, and `/` may lead to another driver.
+
+    Raises:
+        ValueError: it is something else, empty, or longer than 64.
+    """
+    if _DIGITS.fullmatch(text) is None:
+        raise ValueError(f"{shown(text)} cannot be dialled: 1 to 64 of 0-9 * # A-D, + in front")
+    return text
+
+
+def safe_target(template: str, *parts: str) -> str:
+    """Return a call target made of a template and of parts that came from outside.
+
+        safe_target("sip/sip:{}@127.0.0.1:5062", message["called"])
+
+    Args:
+        template: with a `{}` for each part; the driver stands in it, so that no part chooses it.
+        parts: each 1 to 128 ASCII letters, digits, and `+*#_.-`.
+
+    Raises:
+        ValueError: a part holds anything else, or the template could let one do harm: it names no
+            driver, or one whose targets are programs, files or whole targets (`external/`, `wave/`,
+            `fork`, `lateroute/`).
+    """
+    pieces = template.split("{}")
+    driver = _DRIVER.match(pieces[0])
+    if driver is None or driver[1] in _NOT_FOR_DATA:
+        raise ValueError(
+            f"{shown(template)} lets its parts choose too much: name a driver of calls"
+        )
+    if len(pieces) != len(parts) + 1:
+        raise ValueError(f"{shown(template)} has {len(pieces) - 1} places for {len(parts)} parts")
+    for part in parts:
+        if _PART.fullmatch(part) is None:
+            raise ValueError(
+                f"{shown(part)} is no part of a target: 1 to 128 of A-Z a-z 0-9 +*#_.-"
+            )
+    return "".join(piece + part for piece, part in zip(pieces, (*parts, ""), strict=True))
 
 
 def _target(target: str) -> str:
