@@ -108,7 +108,7 @@ LAYERS = [
     {"wire"},
     {"message"},
     {"transport", "log"},
-    {"link", "reconnect", "resync"},
+    {"link", "reconnect", "resync", "liveness"},
     {"handlers", "routing", "paths"},
     {"serving", "watching", "watchdog"},
     {"lifespan"},

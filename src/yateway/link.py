@@ -50,6 +50,7 @@ class Link:
 
     Attributes:
         faults: how many lines could not be used.
+        heard: when something came last, by the clock of the event loop; at first, now.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Link:
         self._fault_log = RateLimit(1.0, self._loop.time)
         self._flushing = False
         self.faults = 0
+        self.heard = self._loop.time()
 
     def __repr__(self) -> str:
         return f"<Link {self._transport.name} {self._connection!r}>"
@@ -103,6 +105,7 @@ class Link:
         """
         try:
             while data := await self._transport.receive():
+                self.heard = self._loop.time()
                 self._process(data)
         finally:
             self._transport.abort()

@@ -162,7 +162,8 @@ class Module:
     @property
     def attached(self) -> bool:
         """Whether there is a link that is set up."""
-        return self._life is not None and self._life.primary is not None
+        primary = self._life.primary if self._life is not None else None
+        return primary is not None and primary.usable
 
     def _alive(self) -> tuple[Life, Link]:
         if self._life is None or self._life.primary is None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from .errors import ConnectionLost, shown
 from .link import Link
+from .liveness import Pulse
 from .log import RateLimit, logger
 from .message import Message
 from .transport import Opener, Transport
@@ -135,7 +136,13 @@ class Attachment:
             self.ready.set()
             logger.info("attached to %s", link.name)
             self._on_up()
-            await asyncio.shield(reading)
+            # Of standard input and output the far end is on this machine: its end is the sign.
+            pulse = None if link.single else Pulse(link)
+            try:
+                await asyncio.shield(reading)
+            finally:
+                if pulse is not None:
+                    pulse.stop()
         finally:
             if self.ready.is_set():
                 self.link = None
