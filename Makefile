@@ -1,6 +1,7 @@
 # One verb for each task; a bare `make` prints them. Nothing is installed outside this folder.
 #
 #   PYTHON=python3.13      the Python of .venv (made once: `make clean` before choosing another)
+#   SECONDS=600            how long `fuzz` works on each target
 #   ARGS="-k word"         passed on to pytest, to the benchmarks or to the compiler of `lock`
 
 SHELL := bash
@@ -9,11 +10,12 @@ SHELL := bash
 
 PYTHON ?= python3
 VENV ?= .venv
+SECONDS := 40
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate
 
-.PHONY: help setup demo test suite check coverage engine-test bench lock clean
+.PHONY: help setup demo test suite check coverage engine-test bench fuzz lock clean
 
 help:
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -59,6 +61,9 @@ engine-test: setup  ## run the tests that need a real engine, below the folder Y
 
 bench: setup  ## measure
 	$(VENV)/bin/python -m benchmarks $(ARGS)
+
+fuzz: setup  ## look for bytes that break an invariant, SECONDS=40 for each target
+	@$(VENV)/bin/python -m fuzz --seconds $(SECONDS) $(ARGS)
 
 lock: | $(UV)  ## pin the requirements anew; ARGS=--upgrade for the newest
 	$(COMPILE) $(ARGS) requirements/uv.in --output-file requirements/uv.txt
