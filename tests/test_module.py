@@ -66,6 +66,7 @@ async def test_the_set_up_is_what_the_protocol_asks_for() -> None:
         "%%>setlocal:bufsize:65536",
         "%%>setlocal:trackparam:router",
         "%%>setlocal:debugname:router",
+        "%%>setlocal:maxqueue:256",
         "%%>setlocal:timeout:",
         "%%>setlocal:runid:",
         "%%>install:50:call.route",
@@ -374,7 +375,7 @@ async def test_everything_is_restored_after_a_reconnect() -> None:
     assert await ends[0].hear() == ["%%>setlocal:timebomb:true"]
     ends[0].say("%%<setlocal:timebomb:true:true")
     await setting
-    expected.insert(4, "%%>setlocal:timebomb:true")
+    expected.insert(5, "%%>setlocal:timebomb:true")
     for before, after in pairwise(ends):
         before.close()
         assert await after.accept() == expected

@@ -135,7 +135,7 @@ OVERVIEW = f"name=tone,type=misc;sources=1\r\n{STATUS}\r\n"
 
 async def reattach(far: Far, runid: str = "1") -> None:
     """Accept a module as an engine of that run."""
-    for line in (setup := await far.hear(6)):
+    for line in (setup := await far.hear(7)):
         name = line.split(":")[1]
         value = {"runid": runid, "timeout": "10000"}.get(name, "x")
         if line.startswith("%%>setlocal:"):
@@ -241,7 +241,7 @@ async def test_an_engine_that_knows_no_runid_counts_as_the_same() -> None:
 
     def old(far: Far) -> asyncio.Task[None]:
         async def accept() -> None:
-            for line in await far.hear(6):
+            for line in await far.hear(7):
                 _, name, value = (*line.split(":", 2), "")[:3]
                 if line.startswith("%%>setlocal:"):
                     good = "false" if name == "runid" else "true"

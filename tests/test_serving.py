@@ -478,11 +478,24 @@ async def test_beyond_the_bound_requests_are_declined_unasked(
                 it.ask()
             answers = await it.far.hear(6)
             assert asyncio.get_running_loop().time() < 0.005
-            assert [answer.split(":")[1] for answer in answers] == [str(n) for n in range(65, 71)]
+            assert answers == [f"%%<message:{n}:true::-:error=congestion" for n in range(65, 71)]
             assert it.server.in_flight == 64
             assert it.server.counters.shed == 6
             await it.far.hear(64)
-    assert caplog.text.count("declined unasked") == 1
+    assert caplog.text.count("answered unasked") == 1
+
+
+async def test_what_is_no_call_is_declined_when_it_is_shed() -> None:
+    """And what an earlier handler has set stays, as with any decline (D1)."""
+
+    def first(message: Message) -> None:
+        message["first"] = "x"
+
+    async with served(first, hang, in_flight=0) as it:
+        it.far.say("%%>message:1:1:user.register:keep:x=1")
+        assert await it.far.hear() == ["%%<message:1:false::keep:first=x"]
+        assert await it.answer() == "true::-:first=x:error=congestion"
+        assert it.server.counters.shed == 2
 
 
 @pytest.mark.parametrize("kind", ["lambda", "object", "future"])
@@ -493,17 +506,25 @@ async def test_whatever_suspends_is_bounded(kind: str) -> None:
         async def __call__(self, message: Message) -> None:
             await hang(message)
 
+    loop = asyncio.get_running_loop()
+    futures: list[asyncio.Future[None]] = []
+
+    def future(message: Message) -> asyncio.Future[None]:
+        futures.append(loop.create_future())
+        return futures[-1]
+
     handlers: dict[str, HandlerFunction] = {
         "lambda": lambda message: asyncio.sleep(100, result=None),
         "object": Hanging(),
-        "future": lambda message: asyncio.get_running_loop().create_future(),
+        "future": future,
     }
     async with served(handlers[kind], in_flight=1) as it:
         it.ask()
         it.ask()
-        assert await it.far.hear() == ["%%<message:2:false:"]
+        assert await it.far.hear() == ["%%<message:2:true::-:error=congestion"]
         assert it.server.counters.shed == 1
         await it.far.hear()
+    assert all(future.cancelled() for future in futures)
 
 
 async def test_plain_handlers_are_asked_even_when_many_are_held() -> None:

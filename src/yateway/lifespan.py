@@ -45,6 +45,13 @@ SENDER = "yateway.sender"
 END_TIMEOUT = 1.0
 STOP_TIMEOUT = 5.0
 
+#: How many requests the engine may have waiting for us, as a multiple of those that handlers may
+#: hold: so many that we shed first, which a caller can make sense of, and so few that a loop that
+#: stands still does not hold a thousand of its threads (guarantee D1).
+QUEUE_SHARE = 4
+QUEUE_LEAST = 256
+QUEUE_MOST = 10_000
+
 Hook = Callable[[], Awaitable[None] | None]
 ResyncHook = Callable[[Resync], Awaitable[None] | None]
 
@@ -271,6 +278,7 @@ class Life:
             "bufsize": str(BUFSIZE_MAX),
             "trackparam": plan.name,
             "debugname": plan.name,
+            "maxqueue": str(min(max(QUEUE_LEAST, QUEUE_SHARE * plan.max_in_flight), QUEUE_MOST)),
             **plan.settings,
         }
         settled = [link.command(SetLocal(name, value)) for name, value in settings.items()]

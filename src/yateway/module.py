@@ -49,8 +49,9 @@ class Module:
         name: names the module in the engine: its `trackparam` and `debugname`.
         deadline: seconds that a handler may take unless it says otherwise; never later than 80 %
             of the engine's own timeout, which is read at attach.
-        max_in_flight: how many requests coroutine handlers may hold at once; `false` is answered
-            beyond that, at once, because each held request holds a thread of the engine.
+        max_in_flight: how many requests coroutine handlers may hold at once; beyond that calls are
+            refused for congestion and other messages declined, at once, because each held request
+            holds a thread of the engine.
         dispatch_timeout: seconds that `dispatch` waits, None for as long as the link lasts.
 
     Raises:

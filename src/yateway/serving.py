@@ -19,7 +19,7 @@ from .handlers import Handler
 from .link import Link
 from .log import RateLimit, logger, told
 from .message import Message
-from .routing import Verdict
+from .routing import Reject, Verdict
 
 __all__ = ["DEADLINE", "DEADLINE_SHARE", "IN_FLIGHT", "SLOW", "Counters", "Server"]
 
@@ -28,7 +28,7 @@ __all__ = ["DEADLINE", "DEADLINE_SHARE", "IN_FLIGHT", "SLOW", "Counters", "Serve
 DEADLINE = 2.0
 #: No deadline is later than this share of the engine's own `timeout`.
 DEADLINE_SHARE = 0.8
-#: Requests whose handler is suspended; beyond them `false` is answered at once (guarantee D1).
+#: Requests whose handler is suspended; beyond them is answered at once, unasked (guarantee D1).
 IN_FLIGHT = 64
 #: A request held longer than this, in seconds, is counted and its handler named.
 SLOW = 0.25
@@ -40,6 +40,8 @@ STUBBORN = 0.5
 FATAL = (KeyboardInterrupt, SystemExit, MemoryError)
 
 
+# What a call gets that there is no room for: SIP's 480, after which a caller tries elsewhere.
+_CONGESTION = Reject("congestion")
 # What most handlers return; `inspect.isawaitable` takes as long as a small handler.
 _PLAIN = (NoneType, bool, str)
 
@@ -169,17 +171,23 @@ class Server:
         return False
 
     def _shed(self, message: Message, begun: Awaitable[Verdict]) -> bool:
-        """Decline a request that a handler would hold while too many are held."""
+        """Answer a request that a handler would hold while too many are held.
+
+        It is declined, but a call is refused for congestion: to route it by what comes after a
+        handler that was not asked could mean to let through what the handler would have refused.
+        """
         if isinstance(begun, Coroutine):
             begun.close()
+        elif isinstance(begun, asyncio.Future):
+            begun.cancel()
         self.counters.shed += 1
         self._shed_log.log(
             logging.WARNING,
-            "%d requests are held by handlers, %s was declined unasked",
+            "%d requests are held by handlers, %s was answered unasked",
             self._in_flight,
             shown(message.name),
         )
-        return False
+        return message.name == "call.route" and _CONGESTION.apply(message)
 
     def settled(self, pending: _Pending) -> None:
         """Forget a request that is answered; its task may go on."""
