@@ -12,18 +12,17 @@ from itertools import pairwise
 import pytest
 
 from tests.elsewhere import engine_elsewhere
-from tests.engine.by_hand import EIGHT_WORKERS
 from tests.far import Far, opener_to
 from yateway.engine import Engine
 from yateway.errors import (
     ConfigError,
     ConnectionLost,
-    DispatchTimeout,
     InstallRefused,
     LocalProtocolError,
 )
 from yateway.message import Message
 from yateway.module import Module, default_engine
+from yateway.resync import Resync
 
 
 def router() -> Module:
@@ -118,41 +117,6 @@ async def test_a_priority_means_what_yate_means_by_it() -> None:
         assert answer["handlers"] == "cdrbuild:50,sandwich:50,sandwich:150"
 
 
-@pytest.mark.parametrize(("reenter", "expected"), [("false", []), ("true", [50, 150])])
-async def test_own_messages_reach_own_handlers_only_with_reenter(
-    reenter: str, expected: list[int]
-) -> None:
-    """This holds for handlers of every priority, whichever connection they sit on."""
-    module = Module("self")
-    asked: list[int] = []
-    module.handler("call.route", 50)(lambda message: asked.append(50))
-    module.handler("call.route", 150)(lambda message: asked.append(150))
-    async with Engine(module):
-        await module.setlocal("reenter", reenter)
-        answer = await module.dispatch("call.route", called="1")
-        assert dict(answer).keys() <= {"called", "handlers"}
-    assert asked == expected
-
-
-async def test_a_handler_may_dispatch_the_message_it_handles() -> None:
-    """Asking the engine from inside of a handler cannot deadlock (guarantee A11)."""
-    module = Module("recursive")
-
-    @module.handler("call.route")
-    async def route(message: Message) -> str | None:
-        if message.get("depth") == "3":
-            return "bottom"
-        inner = await module.dispatch("call.route", depth=int(message.get("depth", "0")) + 1)
-        return inner.retvalue
-
-    async with Engine(module, conf=EIGHT_WORKERS) as engine:
-        started = asyncio.get_running_loop().time()
-        assert (await engine.dispatch("call.route")).retvalue == ""
-        await module.setlocal("reenter", value=True)
-        assert (await engine.dispatch("call.route")).retvalue == "bottom"
-        assert asyncio.get_running_loop().time() - started < 0.1
-
-
 async def test_standard_input_and_output_take_one_priority_for_a_name() -> None:
     """There can be no second connection: the handlers are named, and nothing runs wrongly."""
     module = Module("script")
@@ -185,48 +149,6 @@ async def test_a_script_does_not_connect_and_ends_with_its_input() -> None:
     await module.detach()
 
 
-async def test_messages_of_our_own() -> None:
-    """dispatch waits, enqueue does not; None leaves a parameter out, booleans are Yate's."""
-    module = Module("sender")
-    seen: list[dict[str, str]] = []
-    async with Engine(module) as engine:
-
-        def look(message: Message) -> bool:
-            seen.append(dict(message))
-            return message.get("yes") == "true"
-
-        engine.install("test.it", look)
-        answer = await module.dispatch("test.it", {"callto.1": "x"}, yes=True, no=None, n=5)
-        assert answer.processed
-        assert dict(answer) == {"callto.1": "x", "yes": "true", "n": "5"}
-        assert (await module.dispatch(Message("test.it", retvalue="r"), yes="true")).retvalue == "r"
-        await module.enqueue("test.it", yes=False)
-        await asyncio.sleep(0.1)
-    assert seen == [{"callto.1": "x", "yes": "true", "n": "5"}, {"yes": "true"}, {"yes": "false"}]
-
-
-async def test_dispatch_has_a_time_limit() -> None:
-    """The module's own limit is an error that tells the name."""
-    module = Module("patient", dispatch_timeout=5)
-    async with Engine(module) as engine:
-        engine.install("slow", lambda message: asyncio.sleep(60, result=True))
-        with pytest.raises(DispatchTimeout, match=r"'slow' within 5 s"):
-            await module.dispatch("slow")
-
-
-async def test_settings_of_the_connection() -> None:
-    """setlocal returns what the engine took; an unknown one is an error with its name."""
-    module = Module("settings")
-    async with Engine(module):
-        assert await module.setlocal("maxqueue", 99999) == "10000"
-        assert await module.getlocal("maxqueue") == "10000"
-        assert await module.getlocal("trackparam") == "settings"
-        with pytest.raises(ConfigError, match=r"no\.such"):
-            await module.getlocal("no.such")
-        with pytest.raises(LocalProtocolError):
-            await module.setlocal("a:b", "1")
-
-
 @pytest.mark.parametrize(
     ("timeout", "seconds"), [("1000", 0.8), ("2500", 2.0), ("100000", 2.0), ("0", 2.0)]
 )
@@ -244,24 +166,6 @@ async def test_the_engines_timeout_bounds_the_deadline(timeout: str, seconds: fl
         started = asyncio.get_running_loop().time()
         assert (await engine.dispatch("call.route")).processed
         assert asyncio.get_running_loop().time() - started == pytest.approx(seconds, abs=0.01)
-
-
-async def test_log_lines_cannot_become_commands() -> None:
-    """Line breaks are shown, not sent, and a long text goes into several lines (Y3, F2)."""
-    module = router()
-    far = Far()
-    accepted = asyncio.create_task(far.accept())
-    await module.attach(opener_to(far))
-    await accepted
-    await module.output("called by\n%%>install:0:engine.halt\r\0\x1b 100%")
-    await module.output("x" * 40_000)
-    await module.debug(3, "50%: \n")
-    lines = await far.hear(5)
-    assert lines[0] == "%%>output:called by\\n%%>install:0:engine.halt\\r\\x00\\x1b 100%"
-    assert "".join(line.removeprefix("%%>output:") for line in lines[1:4]) == "x" * 40_000
-    assert lines[4] == "%%>debug:3:50%%%z \\n"
-    far.close()
-    await module.detach()
 
 
 async def test_watchers_are_told_and_do_not_answer() -> None:
@@ -316,6 +220,10 @@ async def test_hooks_run_in_their_order() -> None:
     def disconnected() -> None:
         events.append(f"disconnected {module.attached}")
 
+    @module.on_resync
+    def resync(missed: Resync) -> None:
+        events.append(f"resync new={missed.new_engine}")
+
     @module.on_stop
     async def stop() -> None:
         events.append(f"stop {module.attached}")
@@ -330,6 +238,7 @@ async def test_hooks_run_in_their_order() -> None:
         "connected True True",
         "disconnected False",
         "connected True True",
+        "resync new=False",
         "disconnected False",
         "stop False",
     ]

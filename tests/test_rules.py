@@ -112,6 +112,7 @@ LAYERS = [
     {"handlers", "routing", "paths"},
     {"serving", "watching", "watchdog"},
     {"lifespan"},
+    {"sending"},
     {"module"},
     {"call", "audio"},
 ]

@@ -9,32 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from .errors import ConfigError, ConnectionLost, shown
 from .handlers import Handler, HandlerFunction
-from .lifespan import SENDER, Hook, Life, Plan, ResyncHook, set_local
-from .link import Link
-from .message import Message, Value
+from .lifespan import Hook, Life, Plan, ResyncHook
+from .sending import DISPATCH_TIMEOUT, Sender
 from .serving import DEADLINE, IN_FLIGHT, Counters
 from .transport import DEFAULT_ENGINE, Opener, opener_of, started_by_engine
 from .watchdog import Watchdog
 from .watching import Watcher, WatcherFunction
-from .wire.frames import PRIORITY_DEFAULT, Debug, Output, Uninstall, Watch
+from .wire.frames import PRIORITY_DEFAULT, Uninstall, Watch
 
-__all__ = ["DISPATCH_TIMEOUT", "Module"]
-
-#: Seconds that `dispatch` waits for the engine. Messages such as call.execute may pass through
-#: several handlers with 10 s each.
-DISPATCH_TIMEOUT = 60.0
-#: Characters of log text that go into one line: with four bytes each they fit the largest bufsize.
-OUTPUT_CHARACTERS = 16_000
-
-# Control characters as they stand in a log line; a line break in a text from a caller could
-# otherwise forge a line, or in `%%>output:` even be a command (engine.md Y3).
-_VISIBLE = {code: ascii(chr(code))[1:-1] for code in (*range(0x20), 0x7F)}
+__all__ = ["Module"]
 
 _H = TypeVar("_H", bound=HandlerFunction)
 _W = TypeVar("_W", bound=WatcherFunction)
@@ -42,7 +31,7 @@ _K = TypeVar("_K", bound=Hook)
 _R = TypeVar("_R", bound=ResyncHook)
 
 
-class Module:
+class Module(Sender):
     """One external module of a Yate engine.
 
     Args:
@@ -74,11 +63,9 @@ class Module:
             raise ConfigError(f"{shown(name)} is no name for a module: use letters and digits")
         if deadline <= 0:
             raise ConfigError(f"a deadline of {deadline} s leaves no time: give more than 0")
-        self.name = name
         self.counters = Counters()
-        self._dispatch_timeout = dispatch_timeout
-        self._plan = Plan(name, deadline, max_in_flight, self.counters)
-        self._life: Life | None = None
+        plan = Plan(name, deadline, max_in_flight, self.counters)
+        super().__init__(name, plan, dispatch_timeout)
 
     def __repr__(self) -> str:
         return f"<Module {self.name!r} {'attached' if self.attached else 'not attached'}>"
@@ -157,120 +144,6 @@ class Module:
     def _not_attached(self, what: str) -> None:
         if self._life is not None:
             raise ConfigError(f"{what} comes before the module is attached")
-
-    # Messages
-
-    @property
-    def attached(self) -> bool:
-        """Whether there is a link that is set up."""
-        primary = self._life.primary if self._life is not None else None
-        return primary is not None and primary.usable
-
-    def _alive(self) -> tuple[Life, Link]:
-        if self._life is None or self._life.primary is None:
-            raise ConnectionLost(f"module {self.name} is not attached to an engine")
-        return self._life, self._life.primary
-
-    async def dispatch(
-        self,
-        message: str | Message,
-        params: Mapping[str, Value | None] | None = None,
-        /,
-        **more: Value | None,
-    ) -> Message:
-        """Send a message and wait until the engine's handlers are done with it.
-
-        Args:
-            message: the message, or its name.
-            params: parameters, where their names are no Python identifiers ("callto.1").
-            more: further parameters; every keyword is one. None leaves a parameter out.
-
-        Limit the time with `asyncio.timeout`, or for all with the module's `dispatch_timeout`.
-
-        Returns:
-            The message as the handlers left it, with `processed` and `retvalue`.
-
-        Raises:
-            ConnectionLost: not attached, or the link ended first. Nothing is sent again.
-            DispatchTimeout: no answer in time.
-            LocalProtocolError: the message cannot be sent.
-        """
-        life, link = self._alive()
-        made = _made(message, params, more)
-        if not self._plan.reaches_further_connection(made.name):
-            return await link.dispatch(made, self._dispatch_timeout)
-        # The engine keeps our messages from our own handlers by connection (`reenter`). Where a
-        # further priority sits on a further connection, this mark does the same.
-        made[SENDER] = life.sender
-        answer = await link.dispatch(made, self._dispatch_timeout)
-        answer.pop(SENDER, None)
-        return answer
-
-    async def enqueue(
-        self,
-        message: str | Message,
-        params: Mapping[str, Value | None] | None = None,
-        /,
-        **more: Value | None,
-    ) -> None:
-        """Send a message without waiting for its handlers; the engine sends no answer.
-
-        The arguments are those of `dispatch`. The engine offers the message to our own handlers
-        too: without an id it does not know the sender (engine.md part 1).
-
-        Raises:
-            ConnectionLost: not attached.
-            LocalProtocolError: the message cannot be sent.
-        """
-        await self._alive()[1].send(_made(message, params, more).to_request())
-
-    async def setlocal(self, name: str, value: Value) -> str:
-        """Change a setting of our connections; it is set again after a reconnect.
-
-        Returns:
-            The value as the engine took it (it clamps numbers).
-
-        Raises:
-            ConfigError: the engine does not know the setting, or it is read only.
-            ConnectionLost: not attached.
-        """
-        life, primary = self._alive()
-        text = Message("", {name: value})[name]
-        taken = await set_local(primary, name, text)
-        self._plan.settings[name] = text
-        await life.setting_changed(name, text, taken)
-        return taken
-
-    async def getlocal(self, name: str) -> str:
-        """Ask for a setting of the connection or the engine, for example "engine.version".
-
-        Raises:
-            ConfigError: the engine does not know it.
-            ConnectionLost: not attached.
-        """
-        return await set_local(self._alive()[1], name, "")
-
-    async def output(self, text: str) -> None:
-        """Write a line into the engine's log; line breaks and control characters are escaped.
-
-        A text too long for one line goes into several.
-
-        Raises:
-            ConnectionLost: not attached.
-        """
-        _, link = self._alive()
-        for piece in _pieces(text):
-            await link.send(Output(piece))
-
-    async def debug(self, level: int, text: str) -> None:
-        """Write a line into the engine's debug log, at a level of 1 (tests) to 10 (everything).
-
-        Raises:
-            ConnectionLost: not attached.
-        """
-        _, link = self._alive()
-        for piece in _pieces(text):
-            await link.send(Debug(level, piece))
 
     async def uninstall(self, name: str) -> None:
         """Remove all handlers of a message, here and in the engine.
@@ -394,28 +267,6 @@ def default_engine() -> str:
     if address := os.environ.get("YATEWAY_ENGINE"):
         return address
     return "stdio:" if started_by_engine() else DEFAULT_ENGINE
-
-
-def _made(
-    message: str | Message,
-    params: Mapping[str, Value | None] | None,
-    more: Mapping[str, Value | None],
-) -> Message:
-    both = {**(params or {}), **more}
-    given = {name: value for name, value in both.items() if value is not None}
-    if isinstance(message, str):
-        return Message(message, given)
-    for name, value in given.items():
-        message[name] = value
-    return message
-
-
-def _pieces(text: str) -> list[str]:
-    visible = text.translate(_VISIBLE)
-    return [
-        visible[start : start + OUTPUT_CHARACTERS]
-        for start in range(0, len(visible), OUTPUT_CHARACTERS)
-    ]
 
 
 @contextmanager
