@@ -14,6 +14,7 @@ import io
 import os
 import socket
 import stat
+import struct
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, cast
@@ -38,6 +39,8 @@ __all__ = [
 DEFAULT_ENGINE = "tcp://127.0.0.1:5678"
 #: Bytes that may wait to be written before `drain` waits (guarantee D2).
 WRITE_LIMIT = 1024 * 1024
+#: Bytes that a socket takes in memory before its writer has to wait, as a UNIX socket of Linux.
+SOCKET_ROOM = 212992
 
 _NOT_IN_ADDRESS = {"?", "#", "\x7f", *map(chr, range(0x20))}
 
@@ -66,7 +69,15 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     async def drain(self) -> None:
-        """Wait until less than 1 MiB waits to be written, or the connection is gone."""
+        """Wait until less than 1 MiB waits to be written, or the connection is gone.
+
+        At the engine's end nothing may wait: what the far end's socket does not take is too much.
+        """
+
+    @property
+    def full(self) -> bool:
+        """Tell whether `drain` would wait; a transport that cannot tell says no."""
+        return False
 
     @abc.abstractmethod
     async def close(self) -> None:
@@ -75,6 +86,10 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     def abort(self) -> None:
         """Close at once; what was not sent yet is lost."""
+
+    def reset(self) -> None:
+        """Close at once, and let the far end see an error if the connection knows one."""
+        self.abort()
 
 
 Opener: TypeAlias = Callable[[], Awaitable[Transport]]
@@ -86,8 +101,9 @@ class _StreamTransport(asyncio.Protocol, Transport):
 
     _writer: asyncio.WriteTransport
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, limit: int = WRITE_LIMIT) -> None:
         self.name = name
+        self._limit = limit
         self._received: list[bytes] = []
         self._ended = False
         self._reader: asyncio.Future[None] | None = None
@@ -101,7 +117,7 @@ class _StreamTransport(asyncio.Protocol, Transport):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # No isinstance: uvloop's transports derive from none of asyncio's.
         self._writer = cast(asyncio.WriteTransport, transport)
-        self._writer.set_write_buffer_limits(high=WRITE_LIMIT)
+        self._writer.set_write_buffer_limits(high=self._limit)
         sock = transport.get_extra_info("socket")
         if sock is not None and _QUICKACK is not None and sock.family != socket.AF_UNIX:
             self._quickack = sock
@@ -165,6 +181,10 @@ class _StreamTransport(asyncio.Protocol, Transport):
     async def drain(self) -> None:
         await self._writable.wait()
 
+    @property
+    def full(self) -> bool:
+        return not self._writable.is_set()
+
     async def close(self) -> None:
         self._writer.close()
         await self._closed.wait()
@@ -173,6 +193,14 @@ class _StreamTransport(asyncio.Protocol, Transport):
         # asyncio's own raises when the connection has ended by `close`.
         if not self._closed.is_set():
             self._writer.abort()
+
+    def reset(self) -> None:
+        sock = self._writer.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            # Without time to linger the kernel sends a reset instead of an end.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
 
 
 async def open_tcp(host: str, port: int) -> Transport:
@@ -219,7 +247,7 @@ def wrap_sockets(
             super().connection_made(transport)
             accepted(self)
 
-    return lambda: Accepted(name())
+    return lambda: Accepted(name(), limit=0)
 
 
 # Standard input and output
@@ -325,7 +353,9 @@ class _MemoryTransport(Transport):
         self.name = name
         self.peer: _MemoryTransport = self
         self._received: list[bytes] = []
+        self._unread = 0
         self._readable = asyncio.Event()
+        self._taken = asyncio.Event()
         self._ended = False
         self._closed = False
 
@@ -333,6 +363,8 @@ class _MemoryTransport(Transport):
         await self._readable.wait()
         data = b"".join(self._received)
         self._received.clear()
+        self._unread = 0
+        self._taken.set()
         if not self._ended:
             self._readable.clear()
         return data
@@ -340,10 +372,18 @@ class _MemoryTransport(Transport):
     def write(self, data: bytes) -> None:
         if data and not self._closed and not self.peer._closed:
             self.peer._received.append(data)
+            self.peer._unread += len(data)
             self.peer._readable.set()
 
     async def drain(self) -> None:
         await asyncio.sleep(0)
+        while self.full:
+            self.peer._taken.clear()
+            await self.peer._taken.wait()
+
+    @property
+    def full(self) -> bool:
+        return self.peer._unread > SOCKET_ROOM and not self._ended
 
     async def close(self) -> None:
         self.abort()
@@ -353,10 +393,14 @@ class _MemoryTransport(Transport):
         for end in (self, self.peer):
             end._ended = True
             end._readable.set()
+            end._taken.set()
 
 
 def memory_pair(name: str = "memory:") -> tuple[Transport, Transport]:
-    """Return two transports, each the other's far end."""
+    """Return two transports, each the other's far end.
+
+    As with a socket, `drain` waits while the far end leaves more than 208 KiB unread.
+    """
     one, other = _MemoryTransport(name), _MemoryTransport(name)
     one.peer, other.peer = other, one
     return one, other

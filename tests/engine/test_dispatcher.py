@@ -29,7 +29,7 @@ class Watching:
     def watches(self, name: str) -> bool:
         return name == self.name
 
-    def notify(self, message: EngineMessage, processed: bool) -> None:
+    async def notify(self, message: EngineMessage, processed: bool) -> None:
         self.told.append((message.name, processed))
 
 

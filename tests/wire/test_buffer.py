@@ -330,3 +330,12 @@ def test_the_engines_buffer_handles_each_byte_once(monkeypatch: pytest.MonkeyPat
             counted.steps = 0
             feed(EngineLineBuffer(BUFSIZE_MIN), *(stream[at : at + 1] for at in range(len(stream))))
             assert counted.steps == len(stream)
+
+
+@pytest.mark.parametrize(("length", "unread"), [(2047, False), (2048, True)])
+def test_the_engines_buffer_tells_what_it_left_in_the_socket(length: int, unread: bool) -> None:
+    """The engine reads no more at a time than its buffer has room for."""
+    buffer = EngineLineBuffer(BUFSIZE_MIN)
+    with pytest.raises(RemoteProtocolError):
+        list(buffer.feed(b"x" * length))
+    assert buffer.unread is unread

@@ -48,7 +48,8 @@ class EngineMessage:
             them messages that a module sent without an id.
         user_data: what the message is about inside the engine, for example a channel; a module
             cannot see it, but pass it on (engine.md 5.2). It lives as long as the message has it.
-        done: called with the result after handlers and watchers saw the message.
+        done: called with the result after handlers and watchers saw the message; what it returns is
+            awaited if it came through the queue.
     """
 
     __slots__ = (
@@ -79,7 +80,7 @@ class EngineMessage:
         self.broadcast = broadcast
         self.sender: object | None = None
         self._user_data: Held | None = None
-        self.done: Callable[[bool], None] | None = None
+        self.done: Callable[[bool], Awaitable[None] | None] | None = None
         self._encoded: str | None = None
         self._set_all(params)
 
@@ -187,7 +188,7 @@ class Watcher(Protocol):
     def watches(self, name: str) -> bool:
         """Tell whether messages of that name are of interest."""
 
-    def notify(self, message: EngineMessage, processed: bool) -> None:
+    async def notify(self, message: EngineMessage, processed: bool) -> None:
         """Take note of a message; it must not be changed."""
 
 
@@ -286,7 +287,9 @@ class Dispatcher:
             if processed and not message.broadcast:
                 break
         for watcher in tuple(self._watchers):
-            watcher.notify(message, processed)
+            await watcher.notify(message, processed)
+            if self._stopped:
+                raise ConnectionLost("the engine was stopped while it told a message's watchers")
         return processed
 
     def _next(self, message: EngineMessage, place: tuple[int, bool, int]) -> Handler | None:
@@ -321,8 +324,8 @@ class Dispatcher:
                 {"message": f"a handler of {message!r} failed", "exception": error}
             )
             processed = False
-        if message.done is not None:
-            message.done(processed)
+        if message.done is not None and (answering := message.done(processed)) is not None:
+            await answering
         message.user_data = None
 
     # The end

@@ -20,9 +20,10 @@ from .dispatcher import Dispatcher, EngineMessage, Handler
 from .drivers import MODULES, Drivers
 from .endpoints import Exchange
 from .external import ModuleChannel
+from .journal import logger
 from .listeners import Address
 from .recording import Tap
-from .session import Session, logger
+from .session import Session
 from .settings import Facts, Settings, run_params
 from .workers import Limits
 
@@ -220,7 +221,13 @@ class Run:
     # The end
 
     async def halt(self) -> None:
-        """End as the real engine does on SIGTERM: modules are told, and may answer."""
+        """End as the real engine does on SIGTERM: modules are told, and may answer.
+
+        One that does not read would keep the real engine from ending; here it is left out.
+        """
+        for session in tuple(self._sessions):
+            if session.stuck:
+                session.die()
         try:
             for _ in range(STOP_DELAYS):
                 if not await self.dispatcher.dispatch(self.broadcast("engine.stop")):

@@ -91,6 +91,7 @@ class _ScriptTransport(Transport):
             self._write_pipe, _ = await loop.connect_write_pipe(
                 lambda: self._writing, os.fdopen(our_output, "wb", 0)
             )
+            self._write_pipe.set_write_buffer_limits(high=0)
             try:
                 process, _ = await loop.subprocess_exec(
                     lambda: self._exit,
@@ -116,6 +117,10 @@ class _ScriptTransport(Transport):
 
     async def drain(self) -> None:
         await self._writing.writable.wait()
+
+    @property
+    def full(self) -> bool:
+        return not self._writing.writable.is_set()
 
     async def close(self) -> None:
         self._write_pipe.close()

@@ -7,7 +7,6 @@ rules are measured in engine.md part 1; where it says nothing, the real engine's
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -44,19 +43,14 @@ from ..wire.reading import from_module
 from .dispatcher import Dispatcher, EngineMessage, Handler
 from .endpoints import Exchange
 from .external import ModuleChannel
+from .journal import debug, logger, output
 from .listeners import ROLES
+from .outlet import Outlet
 from .recording import Tap
 from .settings import Facts, Settings
 
-__all__ = ["Host", "Session", "logger"]
+__all__ = ["Host", "Session"]
 
-logger = logging.getLogger("yateway.engine")
-
-#: Yate's debug levels, each from the first on: fail to crit, conf to mild, note and call, info and
-#: all.
-DEBUG_LEVELS = ((0, logging.CRITICAL), (3, logging.WARNING), (7, logging.INFO), (9, logging.DEBUG))
-#: Bytes of a module's output or debug line that the log shows (guarantee F6).
-LOGGED_BYTES = 900
 #: Seconds after which the real engine looks for lines again, when there was none (`idlemsec`).
 POLL = 0.005
 #: Seconds that a call goes on after its script's lines ended while its sound did not
@@ -82,9 +76,11 @@ class Host(Protocol):
 class _Waiting:
     """A request that waits for the module's answer."""
 
+    id: str
     message: EngineMessage
     released: asyncio.Future[None]
     processed: bool = False
+    expired: bool = False
 
 
 class Session:
@@ -120,12 +116,13 @@ class Session:
         self._tap = tap
         self._loop = asyncio.get_running_loop()
         self._buffer = EngineLineBuffer(settings.bufsize)
-        self._out: list[bytes] = []
+        self._outlet = Outlet(transport)
         self._handlers: dict[str, Handler] = {}
         self._watched: set[str] = set()
         self._waiting: dict[str, _Waiting] = {}
         self._dispatching = 0
         self._reading = True
+        self._unread = False
         self._quit = False
         self._name = settings.debugname
         self._gate: asyncio.Future[None] | None = None
@@ -135,6 +132,11 @@ class Session:
     def __repr__(self) -> str:
         state = "ended" if self._ended.done() else "quitting" if self._quit else "open"
         return f"<Session {self.settings.debugname!a} {state} requests={len(self._waiting)}>"
+
+    @property
+    def stuck(self) -> bool:
+        """Tell whether the module does not read, and somebody waits for it."""
+        return self._outlet.locked
 
     # The connection
 
@@ -152,6 +154,9 @@ class Session:
             reader.cancel()
             await asyncio.wait((reader,))
             self._end("E")
+            if self._unread:
+                # A socket that is closed with input that nobody read resets its connection.
+                self._transport.reset()
             await self._transport.close()
 
     def die(self) -> None:
@@ -170,14 +175,19 @@ class Session:
             self._gate.set_result(None)
 
     async def _read(self) -> None:
+        outlet = self._outlet
         while (data := await self._transport.receive()) and not self._ended.done():
+            await outlet.pass_lock()
             try:
                 for line in self._buffer.feed(data):
                     if self._tap is not None:
                         self._tap("A", line)
+                    before = outlet.lines
                     self._take(line)
                     if not self._reading:
                         return
+                    if outlet.lines != before:
+                        await outlet.wait_for_room()
                     if self._gate is not None:
                         await self._gate
                         self._gate = None
@@ -186,8 +196,10 @@ class Session:
                 # Neither an answer nor an error line. What the module was asked before ends only
                 # at its timeout: the engine reads on no more, but closes once it is idle.
                 logger.warning("%s: closing: %s", shown(self.settings.debugname), error)
+                self._unread = self._buffer.unread
                 return
         # Whoever stopped writing has gone: nothing that he was asked can be answered any more.
+        await outlet.pass_lock()
         self._forget()
         if self.channel is not None and self.channel.running:
             await asyncio.wait((self._ended,), timeout=LAST_WORDS)
@@ -207,7 +219,7 @@ class Session:
         """Forget everything, and release what waits for an answer: the next handlers go on."""
         if self._ended.done():
             return
-        self._flush()
+        self._outlet.close()
         if self._tap is not None:
             self._tap(side, event="closed" if side == "E" else "close")
         self._ended.set_result(None)
@@ -222,20 +234,29 @@ class Session:
             self._end("E")
 
     def _send(self, frame: EngineFrame) -> None:
-        if self._ended.done():
-            return
-        line = encode(frame)
-        if self._tap is not None:
-            self._tap("E", line[:-1])
-        # All lines of one turn of the loop go out in one write.
-        if not self._out:
-            self._loop.call_soon(self._flush)
-        self._out.append(line)
+        self._outlet.write(self._line(frame))
 
-    def _flush(self) -> None:
-        if self._out:
-            self._transport.write(b"".join(self._out))
-            self._out.clear()
+    async def _put(self, frame: EngineFrame) -> bool:
+        """Send a line as a worker does, which is held while the module does not read."""
+        taken = await self._outlet.put(self._line(frame), self._limit)
+        if not taken:
+            name = shown(self.settings.debugname)
+            logger.warning("%s: lost a line: the module does not read", name)
+            if self.settings.timebomb:
+                self.die()
+        return taken
+
+    def _line(self, frame: EngineFrame) -> bytes:
+        line = encode(frame)
+        if self._tap is not None and not self._ended.done():
+            self._tap("E", line[:-1])
+        return line
+
+    @property
+    def _limit(self) -> float | None:
+        """Seconds that the module may take; None without a limit."""
+        timeout = self.settings.timeout
+        return timeout / 1000 if timeout > 0 else None
 
     # Lines of the module
 
@@ -293,9 +314,9 @@ class Session:
             case SetLocal(name, value):
                 self._send(SetLocalDone(name, *self._set_local(name, value)))
             case Output(content):
-                logger.info("%s", _printable(content))
+                output(content)
             case Debug(level, content):
-                self._debug(level, content)
+                debug(self.settings, level, content)
             case Quit():
                 self._send(QuitDone())
                 self._quit = True
@@ -332,12 +353,6 @@ class Session:
                 self.channel.wants_disconnected = flag
                 return ("true" if flag else "false"), True
         return self._host.facts.ask(name, value) or self.settings.set(name, value)
-
-    def _debug(self, level: int, content: str) -> None:
-        if level <= self.settings.debuglevel:
-            severity = next(s for least, s in reversed(DEBUG_LEVELS) if level >= least)
-            name = shown(self.settings.debugname)
-            logger.log(severity, "%s: %s", name, _printable(content))
 
     # Messages of the module
 
@@ -386,37 +401,59 @@ class Session:
         for message in early:
             self._host.dispatcher.enqueue(message)
 
-    def _dispatched(self, id: str, message: EngineMessage, processed: bool) -> None:
+    async def _dispatched(self, id: str, message: EngineMessage, processed: bool) -> None:
         if id:
             self._dispatching -= 1
-            self._send(message.to_answer(id, processed))
+            await self._put(message.to_answer(id, processed))
         self._end_when_idle()
 
     # Messages to the module
 
     async def receive(self, message: EngineMessage) -> bool:
         """Put a message to the module and return whether it processed it."""
-        settings = self.settings
-        if not self._reading or (message.sender is self and not settings.reenter):
+        if not self._reading:
             return False
-        if 0 < settings.maxqueue <= len(self._waiting):
-            name = shown(settings.debugname)
-            logger.warning("%s: skipped, %d requests wait", name, len(self._waiting))
+        if not await self._outlet.lock(self._limit):
+            name = shown(self.settings.debugname)
+            logger.warning("%s: failed to lock: the module does not read", name)
             return False
-        id_ = self._host.new_id()
-        self._send(message.to_request(id_))
-        self._waiting[id_] = waiting = _Waiting(message, self._loop.create_future())
-        timer = None
-        if settings.timeout > 0:
-            timer = self._loop.call_later(settings.timeout / 1000, self._expire, id_)
+        try:
+            waiting = await self._ask(message)
+        finally:
+            self._outlet.unlock()
+        if waiting is None:
+            return False
         try:
             await waiting.released
         finally:
-            self._waiting.pop(id_, None)
-            if timer is not None:
-                timer.cancel()
+            self._waiting.pop(waiting.id, None)
             self._end_when_idle()
+        if waiting.expired:
+            # The real engine looks at the clock under the lock too.
+            await self._outlet.pass_lock()
+            name = shown(self.settings.debugname)
+            logger.warning("%s: no answer in %d ms", name, self.settings.timeout)
+            if self.settings.timebomb:
+                self.die()
         return waiting.processed
+
+    async def _ask(self, message: EngineMessage) -> _Waiting | None:
+        """Send a request, under the lock; return None if the module is not to be asked."""
+        settings = self.settings
+        if not self._reading or (message.sender is self and not settings.reenter):
+            return None
+        if 0 < settings.maxqueue <= len(self._waiting):
+            name = shown(settings.debugname)
+            logger.warning("%s: skipped, %d requests wait", name, len(self._waiting))
+            return None
+        id_ = self._host.new_id()
+        self._waiting[id_] = waiting = _Waiting(id_, message, self._loop.create_future())
+        if self._limit is not None:
+            timer = self._loop.call_later(self._limit, self._expire, id_)
+            waiting.released.add_done_callback(lambda _: timer.cancel())
+        if not await self._put(message.to_request(id_)):
+            self._release(id_)
+        return waiting
 
     def _answered(self, answer: Answer, line: bytes) -> None:
         waiting = self._waiting.get(answer.id)
@@ -434,15 +471,12 @@ class Session:
         self._release(answer.id)
 
     def _expire(self, id: str) -> None:
-        name = shown(self.settings.debugname)
-        logger.warning("%s: no answer in %d ms", name, self.settings.timeout)
+        self._waiting[id].expired = True
         self._release(id)
-        if self.settings.timebomb:
-            self.die()
 
     def _release(self, id: str) -> None:
-        waiting = self._waiting.pop(id)
-        if not waiting.released.done():
+        waiting = self._waiting.pop(id, None)
+        if waiting is not None and not waiting.released.done():
             waiting.released.set_result(None)
 
     # Watching
@@ -455,18 +489,12 @@ class Session:
         """Tell whether the module watches messages of that name."""
         return name in self._watched or "" in self._watched
 
-    def notify(self, message: EngineMessage, processed: bool) -> None:
-        """Tell the module about a message that it watches."""
+    async def notify(self, message: EngineMessage, processed: bool) -> None:
+        """Tell the module about a message if it watches it."""
+        # Whatever the message is, the real engine looks at it under the lock only: one module that
+        # watches anything and does not read holds up all messages there are.
+        if self._outlet.locked:
+            await self._outlet.pass_lock()
         own = message.sender is self and not self.settings.selfwatch
         if not self._quit and not own and self.watches(message.name):
-            self._send(message.to_answer("", processed))
-
-
-def _printable(text: str) -> str:
-    """Escape what could break a line of the log, and cut the text."""
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    data = text.encode()
-    return (
-        text if len(data) <= LOGGED_BYTES else f"{data[:LOGGED_BYTES].decode(errors='ignore')}..."
-    )
+            await self._put(message.to_answer("", processed))

@@ -92,12 +92,16 @@ class EngineLineBuffer:
 
     Args:
         bufsize: size of the buffer; may be changed between lines and holds for the next one.
+
+    Attributes:
+        unread: bytes came that the engine left in its socket when it stopped reading.
     """
 
-    __slots__ = ("_held", "bufsize")
+    __slots__ = ("_held", "bufsize", "unread")
 
     def __init__(self, bufsize: int = BUFSIZE_DEFAULT) -> None:
         self.bufsize = bufsize
+        self.unread = False
         self._held = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -113,6 +117,7 @@ class EngineLineBuffer:
             room = self.bufsize - 1 - searched
             held += data[taken : taken + room]
             taken += room
+            self.unread = taken < len(data)
             while end := _LINE_END.search(held, searched):
                 line = bytes(held[: end.start()]).removesuffix(b"\r")
                 if line:
