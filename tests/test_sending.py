@@ -11,6 +11,7 @@ from tests.far import Far, opener_to
 from yateway.engine import Engine
 from yateway.errors import (
     ConfigError,
+    ConnectionLost,
     DispatchTimeout,
     LocalProtocolError,
 )
