@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -498,7 +499,7 @@ async def test_what_is_no_call_is_declined_when_it_is_shed() -> None:
         assert it.server.counters.shed == 2
 
 
-@pytest.mark.parametrize("kind", ["lambda", "object", "future"])
+@pytest.mark.parametrize("kind", ["lambda", "object", "future", "awaitable"])
 async def test_whatever_suspends_is_bounded(kind: str) -> None:
     """A function that returns a coroutine, a callable object, a future: all hold a request (D1)."""
 
@@ -513,10 +514,15 @@ async def test_whatever_suspends_is_bounded(kind: str) -> None:
         futures.append(loop.create_future())
         return futures[-1]
 
+    class Waiting:
+        def __await__(self) -> Generator[Any, None, None]:
+            return loop.create_future().__await__()
+
     handlers: dict[str, HandlerFunction] = {
         "lambda": lambda message: asyncio.sleep(100, result=None),
         "object": Hanging(),
         "future": future,
+        "awaitable": lambda message: Waiting(),
     }
     async with served(handlers[kind], in_flight=1) as it:
         it.ask()

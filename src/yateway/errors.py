@@ -16,6 +16,8 @@ Attributes carry the data. The text of an error never contains an unescaped valu
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "CallEnded",
     "ConfigError",
@@ -27,6 +29,8 @@ __all__ = [
     "RemoteProtocolError",
     "UnsafePath",
     "YatewayError",
+    "is_secret",
+    "masked",
     "shown",
 ]
 
@@ -36,11 +40,36 @@ __all__ = [
 SHOWN_CHARACTERS = 75
 SHOWN_ESCAPED = 256
 
+#: What stands in place of a secret (guarantee F7).
+HIDDEN = "***"
+
+# Of a name like "auth.response" or "sip_authorization" each part counts.
+_SECRET = re.compile(r"password|passwd|secret|token|(?:^|[._-])auth", re.IGNORECASE)
+_PARAMETER = re.compile(r":([^:=]+)=[^:]+")
+# The return value of user.auth is the password.
+_USER_AUTH = re.compile(r"(%%[<>]message:[^:]*:[^:]*:user\.auth:)[^:]+")
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether the value of a parameter of this name is not to be shown or kept."""
+    return _SECRET.search(name) is not None
+
+
+def masked(line: str) -> str:
+    """Return a line of the protocol, or a part of one, without the secrets in it."""
+    if "user.auth" in line:
+        line = _USER_AUTH.sub(rf"\g<1>{HIDDEN}", line)
+    return _PARAMETER.sub(_without_value, line) if _SECRET.search(line) else line
+
+
+def _without_value(parameter: re.Match[str]) -> str:
+    return f":{parameter[1]}={HIDDEN}" if is_secret(parameter[1]) else parameter[0]
+
 
 def shown(value: str | bytes) -> str:
-    """Return `value` quoted, escaped and cut so that it can stand in a log line or an error."""
+    """Return `value` quoted, escaped, without secrets and cut, for a log line or an error."""
     text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
-    quoted = ascii(text[:SHOWN_CHARACTERS])
+    quoted = ascii(masked(text[:SHOWN_CHARACTERS]))
     if len(text) <= SHOWN_CHARACTERS and len(quoted) <= SHOWN_ESCAPED:
         return quoted
     return f"{quoted[:SHOWN_ESCAPED]}... ({len(text)} characters)"

@@ -17,7 +17,7 @@ from typing import Any
 from .errors import ConfigError, InstallRefused, shown
 from .handlers import HandlerTable
 from .link import Link
-from .log import logger, told
+from .log import debug_traceback, logger, told
 from .message import Message
 from .reconnect import Attachment
 from .resync import Resync, Resyncs
@@ -237,7 +237,7 @@ class Life:
         self._spawned.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("spawned work failed: %s", told(error))
-            logger.debug("the traceback of this failure", exc_info=error)
+            debug_traceback(error)
 
     # What the links tell
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from .errors import shown
+from .errors import SHOWN_CHARACTERS, shown
 
-__all__ = ["RateLimit", "logger", "places", "told"]
+__all__ = ["RateLimit", "debug_traceback", "logger", "places", "told"]
 
 logger = logging.getLogger("yateway")
+
+#: What stands in place of a text that holds a secret of the message at hand (guarantee F7).
+WITHHELD = "withheld: it holds a secret"
 
 
 class RateLimit:
@@ -50,16 +53,41 @@ class RateLimit:
             logger.log(level, text, *values)
 
 
-def told(error: BaseException) -> str:
-    """Return an exception as one line: its type, its text escaped and cut, and its places."""
+def told(error: BaseException, secrets: Collection[str] = ()) -> str:
+    """Return an exception as one line: its type, its text escaped and cut, and its places.
+
+    Args:
+        secrets: texts that must not be told; if one is in the error's text, that is withheld.
+    """
     where = places(traceback.extract_tb(error.__traceback__, limit=-3))
     try:
-        text = shown(str(error))
+        text = str(error)
+        text = WITHHELD if _tells(text, secrets) else shown(text)
     except Exception as fault:
         # Somebody else's exception may fail to tell what it is; that must not become our failure.
         text = f"its text fails with {type(fault).__name__}"
     text = f"{type(error).__name__}({text})"
     return f"{text} at {where}" if where else text
+
+
+def debug_traceback(error: BaseException, secrets: Collection[str] = ()) -> None:
+    """Log the traceback of a failure at DEBUG, unless it would tell a secret."""
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
+    try:
+        tells = _tells("".join(traceback.format_exception(error)), secrets)
+    except Exception:
+        tells = bool(secrets)
+    if tells:
+        logger.debug("the traceback of this failure is %s", WITHHELD)
+    else:
+        logger.debug("the traceback of this failure", exc_info=error)
+
+
+def _tells(text: str, secrets: Collection[str]) -> bool:
+    # As it is, as a quoted value, and as `shown` would cut it.
+    begun = (secret[:SHOWN_CHARACTERS] for secret in secrets)
+    return any(secret in text or ascii(secret)[1:-1][:200] in text for secret in begun)
 
 
 def places(stack: Sequence[traceback.FrameSummary]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Protocol, TypeAlias, TypeVar, overload
 
-from .errors import LocalProtocolError, shown
+from .errors import LocalProtocolError, is_secret, shown
 from .wire.codec import escape, unescape_from_engine
 from .wire.frames import Answer, Request
 from .wire.params import decode_params, encode_params
@@ -219,6 +219,16 @@ class Message(MutableMapping[str, str]):
         for key, value in params.items():
             self[key] = value
         await self._answerer.answer_message(self, processed)
+
+    def secrets(self) -> set[str]:
+        """Return the texts in it that no log may show: of `password` and the like (F7)."""
+        # Of a name that came repeatedly the mapping shows one value.
+        pairs = (*self.items(), *decode_params(self._raw))
+        found = {value for name, value in pairs if value is not None and is_secret(name)}
+        if "user.auth" in (self.name, self._sent_name):
+            # What authenticates a user returns the password.
+            found |= {self.retvalue, self._sent_retvalue}
+        return found - {"", "true", "false"}
 
     # The mapping
 

@@ -17,7 +17,7 @@ from types import NoneType
 from .errors import LocalProtocolError, shown
 from .handlers import Handler
 from .link import Link
-from .log import RateLimit, logger, told
+from .log import RateLimit, debug_traceback, logger, told
 from .message import Message
 from .routing import Reject, Verdict
 
@@ -209,6 +209,7 @@ class Server:
 
     def failed(self, message: Message, handler: Handler, error: BaseException) -> None:
         """Take back what a failed handler changed, and report it; the next one is asked."""
+        secrets = message.secrets()
         message.rollback()
         self.counters.failed += 1
         limit = self._failure_log.setdefault(handler.label, RateLimit(1.0, self._time))
@@ -217,9 +218,9 @@ class Server:
             "handler %s failed on %s and counts as declined: %s",
             handler.label,
             shown(message.name),
-            told(error),
+            told(error, secrets),
         )
-        logger.debug("the traceback of this failure", exc_info=error)
+        debug_traceback(error, secrets)
 
     def give_up(self, link: Link, message: Message, handler: Handler, error: BaseException) -> None:
         """Answer `false`, then end the process with an error that must not be swallowed."""

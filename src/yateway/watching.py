@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from .handlers import label
-from .log import RateLimit, logger, told
+from .log import RateLimit, debug_traceback, told
 from .message import Message
 
 __all__ = ["WATCH_QUEUE", "Watcher", "WatcherFunction", "Watchers"]
 
 WatcherFunction: TypeAlias = Callable[[Message], Awaitable[None] | None]
+
+_Told: TypeAlias = tuple[Message, Awaitable[None]]
 
 #: Messages that may wait for one slow watcher.
 WATCH_QUEUE = 1000
@@ -55,7 +57,7 @@ class Watchers:
 
     def __init__(self, watchers: list[Watcher]) -> None:
         self._watchers = watchers
-        self._queues: dict[Watcher, deque[Awaitable[None]]] = {}
+        self._queues: dict[Watcher, deque[_Told]] = {}
         self._tasks: dict[Watcher, asyncio.Task[None]] = {}
         self._logs: dict[tuple[Watcher, str], RateLimit] = {}
         self.dropped = 0
@@ -69,10 +71,10 @@ class Watchers:
                 except _FATAL:
                     raise
                 except BaseException as error:
-                    self._failed(watcher, error)
+                    self._failed(watcher, message, error)
                 else:
                     if result is not None and inspect.isawaitable(result):
-                        self._enqueue(watcher, result)
+                        self._enqueue(watcher, message, result)
 
     async def close(self) -> None:
         """Stop the watchers that are at work."""
@@ -80,14 +82,14 @@ class Watchers:
             task.cancel()
         for queue in self._queues.values():
             while queue:
-                _forget(queue.popleft())
+                _forget(queue.popleft()[1])
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=STUBBORN)
 
-    def _enqueue(self, watcher: Watcher, work: Awaitable[None]) -> None:
+    def _enqueue(self, watcher: Watcher, message: Message, work: Awaitable[None]) -> None:
         queue = self._queues.setdefault(watcher, deque())
         if len(queue) == WATCH_QUEUE:
-            _forget(queue.popleft())
+            _forget(queue.popleft()[1])
             self.dropped += 1
             self._log(
                 watcher,
@@ -96,30 +98,33 @@ class Watchers:
                 watcher.label,
                 WATCH_QUEUE,
             )
-        queue.append(work)
+        queue.append((message, work))
         if watcher not in self._tasks:
             self._tasks[watcher] = task = asyncio.create_task(self._work(watcher, queue))
             task.add_done_callback(_ended)
 
-    async def _work(self, watcher: Watcher, queue: deque[Awaitable[None]]) -> None:
+    async def _work(self, watcher: Watcher, queue: deque[_Told]) -> None:
         task = self._tasks[watcher]
         try:
             while queue:
+                message, work = queue.popleft()
                 try:
-                    await queue.popleft()
+                    await work
                 except _FATAL:
                     raise
                 except BaseException as error:
                     # Cancelled is the watcher at the end; what it waited for may be at any time.
                     if task.cancelling():
                         raise
-                    self._failed(watcher, error)
+                    self._failed(watcher, message, error)
         finally:
             del self._tasks[watcher]
 
-    def _failed(self, watcher: Watcher, error: BaseException) -> None:
-        self._log(watcher, logging.ERROR, "watcher %s failed: %s", watcher.label, told(error))
-        logger.debug("the traceback of this failure", exc_info=error)
+    def _failed(self, watcher: Watcher, message: Message, error: BaseException) -> None:
+        secrets = message.secrets()
+        text = told(error, secrets)
+        self._log(watcher, logging.ERROR, "watcher %s failed: %s", watcher.label, text)
+        debug_traceback(error, secrets)
 
     def _log(self, watcher: Watcher, level: int, text: str, *values: object) -> None:
         limit = self._logs.setdefault(

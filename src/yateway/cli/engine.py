@@ -19,6 +19,7 @@ from ..transport import DEFAULT_ENGINE
 
 __all__ = ["add_arguments", "recording_to", "run"]
 
+RECORD_SECRETS = "with --record, keep passwords, tokens and the like, which it else replaces by ***"
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_WRONG_USE = 2
@@ -46,13 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record", metavar="FILE", help="write what goes over the connections to FILE"
     )
+    parser.add_argument("--record-secrets", action="store_true", help=RECORD_SECRETS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the engine until SIGINT or SIGTERM, and return the exit code."""
     listen = arguments.listen or ([] if arguments.conf else [DEFAULT_ENGINE])
     try:
-        with recording_to(arguments.record) as recording:
+        with recording_to(arguments.record, arguments.record_secrets) as recording:
             try:
                 engine = Engine(listen=listen, conf=arguments.conf, record=recording)
             except ConfigError as error:
@@ -66,8 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def recording_to(path: str | None) -> Iterator[Recording | None]:
+def recording_to(path: str | None, secrets: bool) -> Iterator[Recording | None]:
     """Give a recording that is written to a file line by line, or None where none is wanted.
+
+    Args:
+        secrets: keep passwords and the like as they are.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -80,7 +85,7 @@ def recording_to(path: str | None) -> Iterator[Recording | None]:
     except OSError as error:
         raise ConfigError(f"cannot record to {shown(path)}: {error.strerror}") from None
     with file:
-        yield RecordingFile(file)
+        yield RecordingFile(file, secrets=secrets)
 
 
 async def _serve(engine: Engine) -> None:

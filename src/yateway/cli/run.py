@@ -16,7 +16,7 @@ from ..engine.tapping import tapped
 from ..errors import ConfigError, shown
 from ..module import Module, default_engine
 from ..transport import opener_of
-from .engine import recording_to
+from .engine import RECORD_SECRETS, recording_to
 
 __all__ = ["add_arguments", "load", "run"]
 
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record", metavar="FILE", help="write what goes over the connection to FILE"
     )
+    parser.add_argument("--record-secrets", action="store_true", help=RECORD_SECRETS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.reload:
         return _run_reloading(arguments, engine)
     module = load(arguments.module)
-    with recording_to(arguments.record) as recording:
+    with recording_to(arguments.record, arguments.record_secrets) as recording:
         module.run(tapped(opener, recording) if recording else engine)
     return 0
 

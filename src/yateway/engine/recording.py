@@ -15,14 +15,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from ..errors import ConfigError, shown
+from ..errors import HIDDEN, ConfigError, masked, shown
 
-__all__ = ["Entry", "Recording", "RecordingFile", "Tap"]
+__all__ = ["FILE_LIMIT", "Entry", "Recording", "RecordingFile", "Tap"]
+
+logger = logging.getLogger("yateway.engine")
+
+#: Bytes after which a recording file ends: the other side may say as much as it likes.
+FILE_LIMIT = 1024**3
+
+_MESSAGE = re.compile(r"%%([<>])message:([^:]*):[^:]*:([^:]*)")
+_RETVALUE = re.compile(r"^(%%<message:[^:]*:[^:]*:[^:]*:)[^:]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +61,21 @@ class Tap(Protocol):
 class Recording:
     """Lines and events in the order in which they came.
 
+    Args:
+        entries: what it holds already.
+        secrets: keep passwords and the like (`errors.is_secret`) as they are; by default they are
+            replaced, since recordings are stored and passed on (guarantee F7).
+
     Attributes:
         entries: all of them; new ones are added at the end.
     """
 
-    def __init__(self, entries: list[Entry] | None = None) -> None:
+    def __init__(self, entries: list[Entry] | None = None, *, secrets: bool = False) -> None:
         self.entries = entries or []
         self._start: float | None = None
+        self._secrets = secrets
+        # An answer need not say what it answers, and to user.auth it is a password.
+        self._authenticating: set[tuple[str, str]] = set()
 
     def __repr__(self) -> str:
         return f"<Recording of {len(self.entries)} entries>"
@@ -68,8 +86,23 @@ class Recording:
         if self._start is None:
             self._start = now
         text = line.decode("latin-1")
+        if not self._secrets:
+            text = self._masked(connection, text, event)
         entry = Entry(round(now - self._start, 6), direction, connection, text, event)
         self.entries.append(entry)
+
+    def _masked(self, connection: str, line: str, event: str) -> str:
+        if event:
+            self._authenticating = {one for one in self._authenticating if one[0] != connection}
+            return line
+        if found := _MESSAGE.match(line):
+            keyword, id_, name = found.groups()
+            if keyword == ">" and name == "user.auth":
+                self._authenticating.add((connection, id_))
+            elif keyword == "<" and (connection, id_) in self._authenticating:
+                self._authenticating.discard((connection, id_))
+                line = _RETVALUE.sub(rf"\g<1>{HIDDEN}", line)
+        return masked(line)
 
     def tap(self, connection: str) -> Tap:
         """Return what adds the lines of one connection."""
@@ -120,16 +153,27 @@ class RecordingFile(Recording):
 
     Args:
         file: takes the lines; the caller closes it.
+        secrets: as for `Recording`.
+        limit: bytes after which it ends with a note (guarantee F13).
     """
 
-    def __init__(self, file: TextIO) -> None:
-        super().__init__()
+    def __init__(self, file: TextIO, *, secrets: bool = False, limit: int = FILE_LIMIT) -> None:
+        super().__init__(secrets=secrets)
         self._file = file
+        self._left = limit
 
     def add(self, connection: str, direction: str, line: bytes = b"", event: str = "") -> None:
         """Write what happens now, by the clock of the event loop."""
+        if self._left <= 0:
+            return
         super().add(connection, direction, line, event)
-        self._file.write(_stored(self.entries.pop()))
+        text = _stored(self.entries.pop())
+        self._left -= len(text)  # ASCII: the rest is escaped
+        self._file.write(text)
+        if self._left <= 0:
+            logger.warning("the recording has reached its limit and ends here")
+            super().add("", "E", b"the limit is reached", "note")
+            self._file.write(_stored(self.entries.pop()))
 
 
 def _stored(entry: Entry) -> str:

@@ -205,6 +205,8 @@ class Request:
     params: str = ""
 
     def text(self) -> str:
+        if self.name == "user.auth" and "\0" in self.retvalue:
+            raise LocalProtocolError("NUL in the return value of user.auth, a secret: remove it")
         return (
             f"%%>message:{escape(self.id)}:{self.time}:{escape(self.name)}"
             f":{escape(self.retvalue)}{self.params}"

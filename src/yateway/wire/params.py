@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, is_secret, shown
 from .codec import escape, escape_name, unescape_from_engine
 
 __all__ = ["decode_params", "encode_engine_params", "encode_params"]
@@ -34,6 +34,11 @@ def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
                 else f":{_escaped_name(name)}={escape(value)}"
             )
         except LocalProtocolError as error:
+            if is_secret(name):
+                text = (
+                    f"the value of {shown(name)}, a secret, cannot be sent: is there a NUL in it?"
+                )
+                raise LocalProtocolError(text, field=name) from None
             error.field = name
             raise
     return "".join(parts)

@@ -64,9 +64,9 @@ def from_engine(line: bytes) -> EngineFrame:
         RemoteProtocolError: it is no line of the protocol; `line` holds it.
     """
     text = from_bytes(line)
+    if "\0" in text:
+        raise RemoteProtocolError(f"NUL inside of {shown(text)}", line=text)
     try:
-        if "\0" in text:
-            raise RemoteProtocolError(f"NUL inside of {shown(text)}")
         fields = text.split(":", 5)
         keyword = fields[0]
         if keyword in ("%%>message", "%%<message"):
@@ -82,8 +82,9 @@ def from_engine(line: bytes) -> EngineFrame:
         return _engine_reply(text, keyword, text[len(keyword) + 1 :])
     except ValueError:
         raise RemoteProtocolError(f"cannot read {shown(text)}", line=text) from None
-    except RemoteProtocolError as error:
-        raise RemoteProtocolError(str(error), line=text) from None
+    except RemoteProtocolError:
+        # It tells the field alone, without the name by which a secret is known.
+        raise RemoteProtocolError(f"malformed escape in {shown(text)}", line=text) from None
 
 
 def _engine_reply(text: str, keyword: str, rest: str) -> EngineFrame:
