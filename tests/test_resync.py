@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -77,7 +78,17 @@ async def test_parts_of_the_package_are_told_first_and_a_first_attach_tells_noth
     """The order is: whatever keeps calls, then the functions of the user, in their order."""
     module = Module("m")
     order: list[str] = []
-    module._plan.resynced.append(lambda resync: order.append("calls"))
+
+    class Calls:
+        """What stands in for the module's calls."""
+
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            return lambda *_: order.append(name)
+
+        async def drain(self) -> None:
+            order.append("drain")
+
+    module._plan.companion = Calls()  # type: ignore[assignment]
 
     @module.on_resync
     async def first(resync: Resync) -> None:
@@ -90,7 +101,7 @@ async def test_parts_of_the_package_are_told_first_and_a_first_attach_tells_noth
         assert order == []
         engine.drop()
         await asyncio.sleep(5)
-    assert order == ["calls", "first", "second"]
+    assert order == ["link_lost", "resynced", "first", "second", "drain", "close"]
 
 
 async def test_a_function_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:

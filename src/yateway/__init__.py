@@ -1,7 +1,9 @@
 """yateway: the Python gateway to the Yate telephony engine."""
 
+from .call import Call
 from .errors import (
     CallEnded,
+    CallFailed,
     ConfigError,
     ConnectionLost,
     DispatchTimeout,
@@ -19,7 +21,9 @@ from .resync import Channel, Resync
 from .routing import Continue, Fork, Reject, Route, Then, digits, safe_target
 
 __all__ = [
+    "Call",
     "CallEnded",
+    "CallFailed",
     "Channel",
     "ConfigError",
     "ConnectionLost",

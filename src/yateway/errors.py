@@ -8,6 +8,7 @@
     ├── InstallRefused            the engine said false to an install or a watch
     ├── DispatchTimeout           no answer within the dispatch timeout (also a TimeoutError)
     ├── CallEnded                 the call is over
+    ├── CallFailed                a call that we made was not answered
     ├── UnsafePath                a file name that leaves the configured root
     └── ConfigError               a setting, an address or a module file cannot be used
 
@@ -20,6 +21,7 @@ import re
 
 __all__ = [
     "CallEnded",
+    "CallFailed",
     "ConfigError",
     "ConnectionLost",
     "DispatchTimeout",
@@ -141,7 +143,35 @@ class DispatchTimeout(YatewayError, TimeoutError):
 
 
 class CallEnded(YatewayError):
-    """The call is over; raised inside the coroutine that owns it."""
+    """The call is over; raised inside the coroutine that owns it, and by what is asked of it later.
+
+    Attributes:
+        id: of the channel at the other end.
+        reason: why, as Yate says it: "hangup", "busy"; "engine lost" when the engine has gone.
+        cause: the SIP status that came with it, None if there was none.
+    """
+
+    def __init__(self, text: str, *, id: str, reason: str = "", cause: int | None = None) -> None:
+        super().__init__(text)
+        self.id = id
+        self.reason = reason
+        self.cause = cause
+
+
+class CallFailed(YatewayError):
+    """A call that we made was not answered.
+
+    Attributes:
+        target: where it was to go.
+        reason: why, as Yate says it: "busy", "noanswer", "noroute"; "timeout" for our own limit.
+        cause: the SIP status that came with it, None if there was none.
+    """
+
+    def __init__(self, text: str, *, target: str, reason: str, cause: int | None = None) -> None:
+        super().__init__(text)
+        self.target = target
+        self.reason = reason
+        self.cause = cause
 
 
 class UnsafePath(YatewayError):

@@ -12,7 +12,7 @@ import functools
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import ConfigError, InstallRefused, shown
 from .handlers import HandlerTable
@@ -56,13 +56,32 @@ Hook = Callable[[], Awaitable[None] | None]
 ResyncHook = Callable[[Resync], Awaitable[None] | None]
 
 
+class Companion(Protocol):
+    """Something that has to know when links come and go, and to end before the last one does."""
+
+    def link_lost(self) -> None:
+        """The module is not attached any more; it tries to be."""
+
+    def engine_lost(self) -> None:
+        """There is no engine where it was."""
+
+    def resynced(self, resync: Resync) -> None:
+        """The module is attached again; told at once, before any hook."""
+
+    async def drain(self) -> None:
+        """The module is to end: come to an end, while messages can still be sent."""
+
+    def close(self) -> None:
+        """The module has ended."""
+
+
 @dataclass(slots=True)
 class Plan:
     """What a module is: everything that outlives a connection.
 
     Attributes:
         settings: what `setlocal` was given, to be set again on each new link.
-        resynced: parts of this package that a reconnect concerns: told at once, before any hook.
+        companion: what else lives as long as the module and its links: its calls.
     """
 
     name: str
@@ -72,7 +91,7 @@ class Plan:
     table: HandlerTable = field(default_factory=HandlerTable)
     watchers: list[Watcher] = field(default_factory=list)
     hooks: dict[str, list[Hook]] = field(default_factory=dict)
-    resynced: list[Callable[[Resync], None]] = field(default_factory=list)
+    companion: Companion | None = None
     resync_hooks: list[ResyncHook] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
 
@@ -117,6 +136,7 @@ class Life:
                 self._watchers.tell,
                 self._link_up,
                 self._link_down,
+                self._refused,
             )
             for number in range(len(plan.table.connections))
         ]
@@ -176,6 +196,8 @@ class Life:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks, timeout=END_TIMEOUT)
+            if self._plan.companion is not None:
+                self._plan.companion.close()
             await self.server.close()
             await self._watchers.close()
             for event in ("disconnected", "stop") if was_connected else ("stop",):
@@ -194,6 +216,8 @@ class Life:
         # but it reads nothing after quit (engine.md part 5, 9): the order matters.
         await _within(END_TIMEOUT, asyncio.gather(*uninstalls, return_exceptions=True))
         await self.server.finish()
+        if self._plan.companion is not None:
+            await self._plan.companion.drain()
         for attachment in self._attachments:
             attachment.leaving = True
         await _within(END_TIMEOUT, asyncio.gather(*(link.quit() for link, _ in live)))
@@ -259,11 +283,17 @@ class Life:
         if self._connected:
             self._connected = False
             self._resyncs.lost()
+            if self._plan.companion is not None:
+                self._plan.companion.link_lost()
             self._start_hooks("disconnected")
 
+    def _refused(self) -> None:
+        if self._plan.companion is not None:
+            self._plan.companion.engine_lost()
+
     def _resynced(self, resync: Resync) -> None:
-        for concerned in self._plan.resynced:
-            concerned(resync)
+        if self._plan.companion is not None:
+            self._plan.companion.resynced(resync)
         hooks = [functools.partial(hook, resync) for hook in self._plan.resync_hooks]
         if hooks:
             self.spawn(_run_all(hooks))

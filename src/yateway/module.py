@@ -15,9 +15,17 @@ from typing import Any, TypeVar
 
 from .errors import ConfigError, ConnectionLost, shown
 from .handlers import Handler, HandlerFunction
+from .language import Language
 from .lifespan import Hook, Life, Plan, ResyncHook
+from .line import EVENTS
+from .message import Value
+from .moving import RING
+from .originating import Origination
+from .prompts import Prompts
+from .routing import Fork, Reject, Route
 from .sending import DISPATCH_TIMEOUT, Sender
 from .serving import DEADLINE, IN_FLIGHT, Counters
+from .switchboard import KEEP_PRIORITY, KEPT, CallFunction, Switchboard
 from .transport import DEFAULT_ENGINE, Opener, opener_of, started_by_engine
 from .watchdog import Watchdog
 from .watching import Watcher, WatcherFunction
@@ -29,6 +37,7 @@ _H = TypeVar("_H", bound=HandlerFunction)
 _W = TypeVar("_W", bound=WatcherFunction)
 _K = TypeVar("_K", bound=Hook)
 _R = TypeVar("_R", bound=ResyncHook)
+_C = TypeVar("_C", bound=CallFunction)
 
 
 class Module(Sender):
@@ -42,6 +51,12 @@ class Module(Sender):
             refused for congestion and other messages declined, at once, because each held request
             holds a thread of the engine.
         dispatch_timeout: seconds that `dispatch` waits, None for as long as the link lasts.
+        sounds, recordings: the folders below which calls play and record; absolute paths, the same
+            for the engine. There is no default.
+        language: in which calls say numbers; one of `language.LANGUAGES` or one of your own.
+        calls: the module makes calls, though it may have no function that takes any.
+        max_calls: how many calls are taken at once; further ones are refused as congestion.
+        patience: seconds that calls may go on when the module is to end.
 
     Raises:
         ConfigError: the name cannot be used.
@@ -49,6 +64,7 @@ class Module(Sender):
     Attributes:
         name: as given.
         counters: what became of the requests so far.
+        calls: those that are alive.
     """
 
     def __init__(
@@ -58,6 +74,12 @@ class Module(Sender):
         deadline: float = DEADLINE,
         max_in_flight: int = IN_FLIGHT,
         dispatch_timeout: float | None = DISPATCH_TIMEOUT,
+        sounds: str | os.PathLike[str] | None = None,
+        recordings: str | os.PathLike[str] | None = None,
+        language: str | Language = "en",
+        calls: bool = False,
+        max_calls: int | None = None,
+        patience: float = 30.0,
     ) -> None:
         if not name.strip(" \t") or not name.isprintable() or ":" in name:
             raise ConfigError(f"{shown(name)} is no name for a module: use letters and digits")
@@ -66,6 +88,11 @@ class Module(Sender):
         self.counters = Counters()
         plan = Plan(name, deadline, max_in_flight, self.counters)
         super().__init__(name, plan, dispatch_timeout)
+        prompts = Prompts(sounds, recordings, language)
+        self._board = Switchboard(self, prompts, max_calls, patience)
+        self.calls = self._board.calls
+        if calls:
+            self._serve_calls()
 
     def __repr__(self) -> str:
         return f"<Module {self.name!r} {'attached' if self.attached else 'not attached'}>"
@@ -111,6 +138,73 @@ class Module(Sender):
             return function
 
         return register
+
+    def call(self, name: str) -> Callable[[_C], _C]:
+        """Register a coroutine function that drives calls: one coroutine for each call.
+
+        A call comes to it when call.route leads to what `take` returns, or when a rule of
+        regexroute says `dumb/;yateway=<module>;call=<name>`.
+
+        Raises:
+            ConfigError: there is one of that name already.
+        """
+
+        def register(function: _C) -> _C:
+            self._not_attached("@module.call")
+            self._board.register(name, function)
+            self._serve_calls()
+            return function
+
+        return register
+
+    def _serve_calls(self) -> None:
+        """Watch what happens to calls, and be asked about those who are to come back."""
+        plan, board = self._plan, self._board
+        if plan.companion is None:
+            plan.companion = board
+            plan.watchers += [Watcher(name, board.told) for name in EVENTS]
+            plan.table.add(
+                Handler("chan.disconnected", board.abandoned, KEEP_PRIORITY, (KEPT, board.address))
+            )
+
+    def take(self, name: str, **params: Value) -> Route | Reject:
+        """Return what a handler of call.route returns to bring the call to `@module.call(name)`.
+
+        Args:
+            name: of the function.
+            params: parameters of the call; the function finds them in `call.params`.
+
+        Raises:
+            ConfigError: no function was registered under this name.
+        """
+        return self._board.take(name, params)
+
+    def originate(
+        self, target: str | Route | Fork, *, timeout: float | None = RING, **params: Value
+    ) -> Origination:
+        """Make a call: `async with module.originate("sip/...", caller="100") as call`.
+
+        The block begins when the call is answered and ends with it: when the other side hangs up,
+        whatever the block waits for is interrupted, and the block is left without an error. Leaving
+        the block hangs up, unless the person was connected to somebody else.
+
+        Args:
+            target: where to, as a handler of call.route may return it.
+            timeout: seconds that it may ring. None begins the block as soon as the engine has
+                accepted the call; `call.wait_answered()` waits for more.
+            params: parameters of the call: `caller`, `callername` and so on.
+
+        Raises:
+            ConfigError: the module does not serve calls.
+            CallFailed: (when the block is entered) it was not answered.
+            ConnectionLost: (when the block is entered) the module is not attached.
+        """
+        if self._plan.companion is None:
+            raise ConfigError(
+                f"module {self.name} does not watch calls: register @module.call functions, or"
+                f" make it with Module({self.name!r}, calls=True)"
+            )
+        return self._board.originate(target, timeout=timeout, **params)
 
     def on_start(self, function: _K) -> _K:
         """Register a function that runs before the first attempt to connect."""

@@ -66,6 +66,7 @@ class Attachment:
         setup: replays what the engine has to know on a new link.
         on_request, on_notification: as for `Link`.
         on_up, on_down: called when a link is set up, and when one that was has ended.
+        on_refused: called when nobody listens where the engine was.
 
     Attributes:
         link: the link, None while there is none that is set up.
@@ -81,6 +82,7 @@ class Attachment:
         on_notification: Callable[[Message], None],
         on_up: Callable[[], None],
         on_down: Callable[[], None],
+        on_refused: Callable[[], None] = lambda: None,
     ) -> None:
         self._opener = opener
         self._setup = setup
@@ -88,6 +90,7 @@ class Attachment:
         self._on_notification = on_notification
         self._on_up = on_up
         self._on_down = on_down
+        self._on_refused = on_refused
         self.link: Link | None = None
         self.ready = asyncio.Event()
         self.leaving = False
@@ -107,6 +110,8 @@ class Attachment:
                 transport = await self._open()
             except (OSError, TimeoutError) as error:
                 logger.warning("cannot connect: %s", _reason(error))
+                if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
+                    self._on_refused()
             else:
                 since = loop.time()
                 await self._live(transport, close_limit)

@@ -1,0 +1,429 @@
+"""The switchboard: which calls are ours, what happens to them, and whose code runs.
+
+It must not know what is said to a caller. It is told of every message that the module watches for
+calls and finds the call concerned by its channels, so that the calls of others cost one look-up.
+
+A call is ours when call.execute leads to a leg of ours with the parameters `yateway=<module>` and
+`call=<name>`, as `Module.take` or a rule of regexroute sets them: nothing has to be remembered
+between routing and execution.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import secrets
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, Protocol, TypeAlias
+
+from .call import Call
+from .conference import Conference
+from .errors import CallEnded, ConfigError, YatewayError, shown
+from .handlers import label
+from .line import Line
+from .log import logger, told
+from .message import Message, Value
+from .moving import cause_of
+from .originating import Origination
+from .prompts import Prompts
+from .registry import Calls
+from .resync import Resync
+from .routing import Fork, Reject, Route
+from .scope import Scope, is_only
+from .sound import Playback
+
+__all__ = ["CLEAN_UP", "CallFunction", "Messenger", "Switchboard"]
+
+CallFunction: TypeAlias = Callable[[Call], Coroutine[Any, Any, object]]
+
+#: Seconds that the code of a call may run on after the call's end.
+CLEAN_UP: Final = 10.0
+#: Events of unknown channels that are kept for the case that one turns out to be ours: the engine's
+#: threads may tell of a call's end before they tell of its beginning.
+EARLY: Final = 256
+#: The parameter that marks the channels of persons who are to come back to us.
+KEPT: Final = "yateway.kept"
+#: Before the modules that act upon the end of a call, such as a queue.
+KEEP_PRIORITY: Final = 20
+
+#: Seconds without a link after which calls count as lost.
+LOST_LIMIT: Final = 60.0
+#: The reason of calls that ended with their engine.
+ENGINE_LOST: Final = "engine lost"
+
+_ENDS = ("chan.disconnected", "chan.hangup")
+
+
+class Messenger(Protocol):
+    """What the switchboard needs of a module."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def dispatch(self, message: str, params: Mapping[str, Value], /) -> Message: ...
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]: ...
+
+
+class Switchboard:
+    """The calls of one module.
+
+    Args:
+        messenger: sends messages and runs tasks.
+        prompts: which files may be played and recorded.
+        max_calls: further calls are refused as congestion; None for no limit.
+        patience: seconds that calls may go on when the module is to end.
+
+    Attributes:
+        calls: those that are alive.
+        functions: what runs for a call, by the name of the kind of call.
+        target: where to route to for a leg of ours.
+    """
+
+    def __init__(
+        self,
+        messenger: Messenger,
+        prompts: Prompts,
+        max_calls: int | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        self._messenger = messenger
+        self._max_calls = max_calls
+        self._patience = patience
+        self.prompts = prompts
+        self.calls = Calls()
+        self.functions: dict[str, CallFunction] = {}
+        # The address of our legs shows in the engine's status whose they are.
+        self.address = f"{re.sub('[^A-Za-z0-9_-]', '-', messenger.name)}.{secrets.token_hex(4)}"
+        self.target = f"dumb/{self.address}"
+        self._numbers = itertools.count(1)
+        self._notified: dict[str, Callable[[Message], object]] = {}
+        self._rooms: dict[str, Conference] = {}
+        self._early: deque[Message] = deque(maxlen=EARLY)
+        self._tasks: dict[asyncio.Task[Any], Call] = {}
+        self._closing = False
+        self._lost: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Switchboard {self.address} calls={len(self.calls)}>"
+
+    # Taking calls
+
+    def register(self, name: str, function: CallFunction) -> None:
+        """Say what runs for calls of a kind.
+
+        Raises:
+            ConfigError: that is said already.
+        """
+        if name in self.functions:
+            raise ConfigError(
+                f"there are two functions for calls named {shown(name)}:"
+                f" {label(self.functions[name])} and {label(function)}"
+            )
+        self.functions[name] = function
+
+    def take(self, name: str, params: Mapping[str, Value]) -> Route | Reject:
+        """Return the route that brings a call to us; a rejection when there are too many.
+
+        Raises:
+            ConfigError: nothing was registered under this name.
+        """
+        if name not in self.functions:
+            raise ConfigError(
+                f"there is no function for calls named {shown(name)}:"
+                f" register it with @module.call({shown(name)})"
+            )
+        if self.full:
+            return Reject("congestion")
+        return Route(self.target, **{"yateway": self._messenger.name, "call": name, **params})
+
+    @property
+    def full(self) -> bool:
+        """Whether no further call is taken."""
+        full = self._max_calls is not None and len(self.calls) >= self._max_calls
+        return full or self._closing
+
+    # What happens
+
+    def told(self, message: Message) -> None:
+        """Take note of a message that the module watches for calls."""
+        match message.name:
+            case "call.execute":
+                self._executed(message)
+            case "chan.notify":
+                if handle := self._notified.get(message.get("targetid", "")):
+                    handle(message)
+            case "chan.replaced":
+                self._replaced(message)
+            case _:
+                call = self._concerned(message)
+                if call is not None:
+                    self._tell(call, message)
+                elif message.get("id", "").startswith("dumb/") or message.get(
+                    "targetid", ""
+                ).startswith("dumb/"):
+                    self._early.append(message)
+
+    def _concerned(self, message: Message) -> Call | None:
+        call = self.calls.get(message.get("id", ""))
+        if call is None and message.name.startswith("call."):
+            # The answer of whoever our person, or our leg, calls; keys and ends are their own.
+            call = self.calls.get(message.get("targetid", ""))
+        return call
+
+    def _tell(self, call: Call, message: Message) -> None:
+        call.told(message)
+        if message.name in _ENDS:
+            self._channel_ended(call, message)
+
+    def _channel_ended(self, call: Call, message: Message) -> None:
+        cause = cause_of(message)
+        if message["id"] == call.leg:
+            over = call.leg_lost()
+        elif message.name == "chan.disconnected":
+            # Our person's peer has gone: the person may be connected to somebody else now.
+            over = False
+        else:
+            # Of a call that nobody answered our leg is told a reason that is the same for all
+            # protocols (engine.md 5.5); it follows.
+            over = call.answered or not (call.outgoing and call.leg)
+            call.cause = cause
+        if over:
+            call.end(message.get("reason") or "hangup", cause or call.cause)
+
+    def _replaced(self, message: Message) -> None:
+        for old, new in _pairs(message):
+            for channel in (old, message.get("peerid", "")):
+                if (call := self.calls.get(channel)) is not None:
+                    call.replaced(old, new)
+
+    def _executed(self, message: Message) -> None:
+        if message.get("callto") == self.target and message.processed:
+            call = self.calls.get(message.get("id", ""))
+            if call is not None and not call.leg:
+                call.returned(message.get("targetid", ""))
+                return
+        if message.get("yateway") != self._messenger.name or not message.get(
+            "callto", ""
+        ).startswith("dumb/"):
+            return
+        leg, name = message.get("targetid", ""), message.get("call", "")
+        if not message.processed or not leg.startswith("dumb/"):
+            logger.error(
+                "call %s did not reach us: is Yate's module dumbchan loaded?",
+                shown(message.get("id", "")),
+            )
+            return
+        function = self.functions.get(name)
+        if function is None or self.full:
+            if function is None:
+                logger.error("a call was routed to %s, which nobody serves", shown(name))
+            reason = "congestion" if function else "failure"
+            self.spawn(self._dispatch_drop(leg, reason))
+            return
+        self.start(Call(self, message.get("id", ""), leg, message), function)
+
+    def start(self, call: Call, function: CallFunction) -> None:
+        """Take up a call and run the code that is for it."""
+        call.billid = call.billid or call.params.get("billid", "")
+        self.calls.add(call)
+        task = self.spawn(self._run(call, function))
+        task.set_name(f"call {call.id} {label(function)}")
+        self._tasks[task] = call
+        task.add_done_callback(self._tasks.pop)
+        self.catch_up(call)
+
+    def catch_up(self, call: Call) -> None:
+        """Tell a new call what came before it was known."""
+        early, self._early = self._early, deque(maxlen=EARLY)
+        for message in early:
+            if self._concerned(message) is call:
+                self._tell(call, message)
+            else:
+                self._early.append(message)
+
+    async def _run(self, call: Call, function: CallFunction) -> None:
+        scope = call.scope = Scope(function(call))
+        try:
+            await scope
+        except BaseException as error:
+            # Its own end is the usual end of a call's code.
+            if not is_only(error, CallEnded):
+                if not isinstance(error, Exception | BaseExceptionGroup):
+                    raise
+                logger.error(
+                    "call %s failed in %s: %s", shown(call.id), label(function), told(error)
+                )
+                logger.debug("the traceback of this failure", exc_info=error)
+        finally:
+            call.scope = None
+            if call.leg and not call.ended:
+                await self._leave(call)
+
+    async def _leave(self, call: Call) -> None:
+        """Hang up a call whose code has ended."""
+        try:
+            await call.hangup()
+        except (YatewayError, TimeoutError) as error:
+            logger.warning("call %s could not be hung up: %s", shown(call.id), told(error))
+
+    def ended(self, call: Line) -> None:
+        """Take note that a call is over; its code may clean up for a while."""
+        self.calls.remove(call)
+        for task, its in self._tasks.items():
+            if its is call:
+                asyncio.get_running_loop().call_later(CLEAN_UP, self._hurry, task)
+
+    def _hurry(self, task: asyncio.Task[Any]) -> None:
+        if not task.done():
+            logger.error(
+                "%s still runs %g s after the end of its call: it is cancelled",
+                task.get_name(),
+                CLEAN_UP,
+            )
+            task.cancel()
+
+    # What calls ask for
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run work beside everything else; a failure is logged."""
+        return self._messenger.spawn(work)
+
+    async def dispatch(self, name: str, params: Mapping[str, Value]) -> Message:
+        """Dispatch a message as the module does."""
+        return await self._messenger.dispatch(name, params)
+
+    async def act(self, channel: str, name: str, params: Mapping[str, Value]) -> Message | None:
+        """Dispatch a message in the name of a channel; None if there is no such channel.
+
+        The engine looks the channel up and goes on under the message's own name; where the name in
+        the answer is still chan.masquerade, nobody knew the channel (engine.md 5.1).
+        """
+        answer = await self.dispatch("chan.masquerade", {"id": channel, "message": name, **params})
+        return None if answer.name == "chan.masquerade" else answer
+
+    async def drop(self, call: Line, reason: str) -> bool:
+        """Hang up a call; tell whether there was one."""
+        return await self._dispatch_drop(call.id or call.leg, reason)
+
+    async def _dispatch_drop(self, channel: str, reason: str) -> bool:
+        # Without an id this would drop every call of the exchange (engine.md 5.1).
+        assert channel
+        return (await self.dispatch("call.drop", {"id": channel, "reason": reason})).processed
+
+    async def keep(self, call: Line) -> None:
+        """Let the engine ask us before it hangs up this person because of somebody else.
+
+        The mark stands in every message about the channel from now on, and our handler of
+        chan.disconnected is asked only where it does (Channel.cpp, setChanParams).
+        """
+        await self.dispatch(
+            "chan.control",
+            {"targetid": call.id, "chanparams-prefix": "set.", f"set.{KEPT}": self.address},
+        )
+
+    def abandoned(self, message: Message) -> bool:
+        """Handle chan.disconnected of a channel that bears our mark.
+
+        The dispatch goes on under the name that the answer gives it, so that this very message
+        connects the channel to a leg of ours. A message of our own could do that as well, but it
+        would need a second worker of the engine while this one holds the first (engine.md Y10).
+        """
+        call = self.calls.get(message.get("id", ""))
+        if call is not None and call.abandoned(message):
+            message.name = "call.execute"
+            message["callto"] = self.target
+        return False
+
+    def expect(self, notified: Callable[[Message], object]) -> str:
+        """Return a new notify id; each chan.notify that comes for it is told."""
+        notify = f"{self.address}/{next(self._numbers)}"
+        self._notified[notify] = notified
+        return notify
+
+    def forget(self, notify: str) -> None:
+        """Expect nothing more for a notify id."""
+        self._notified.pop(notify, None)
+
+    def room(self, name: str) -> Conference:
+        """Return the conference of that name; all our calls share it."""
+        conference = self._rooms.get(name)
+        if conference is None:
+            conference = self._rooms[name] = Conference(name, self.dispatch)
+            conference.notify = self.expect(conference.notified)
+        return conference
+
+    def originate(
+        self, target: str | Route | Fork, *, timeout: float | None, **params: Value
+    ) -> Origination:
+        """Return a call to be made, see `Module.originate`."""
+        return Origination(self, target, timeout, params)
+
+    # When the engine is away
+
+    def link_lost(self) -> None:
+        """Take note that the module is not attached: what happens now is not told.
+
+        Calls go on, since the engine may be there all the same. A sound that ends meanwhile would
+        be waited for in vain, so that its end counts as unknown.
+        """
+        if self._lost is None and len(self.calls):
+            loop = asyncio.get_running_loop()
+            self._lost = loop.call_later(LOST_LIMIT, self.engine_lost)
+        for call in self.calls:
+            for sound in tuple(call.sounds):
+                sound.settle(Playback.LOST)
+
+    def engine_lost(self) -> None:
+        """End all calls: there is no engine any more that could have them."""
+        self._found()
+        for call in self.calls:
+            call.end(ENGINE_LOST)
+
+    def resynced(self, resync: Resync) -> None:
+        """End the calls that did not survive while the module was not attached."""
+        self._found()
+        if resync.new_engine:
+            self.engine_lost()
+        elif resync.channels is not None:
+            alive = {channel.id for channel in resync.channels}
+            for call in self.calls:
+                if (call.leg or call.id) not in alive:
+                    call.end("gone")
+
+    def _found(self) -> None:
+        if self._lost is not None:
+            self._lost.cancel()
+            self._lost = None
+
+    # The end
+
+    async def drain(self) -> None:
+        """Take no more calls, and wait until those that there are have ended.
+
+        Calls that last longer than the module's patience are hung up.
+        """
+        self._closing = True
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=self._patience)
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=CLEAN_UP)
+
+    def close(self) -> None:
+        """Forget everything: the module is not attached any more."""
+        self.engine_lost()
+        self._closing = False
+        self._rooms.clear()
+        self._notified.clear()
+        self._early.clear()
+
+
+def _pairs(message: Message) -> list[tuple[str, str]]:
+    """Return old and new ids of chan.replaced: `id` and `newid`, or `id.1`, `newid.1` and so on."""
+    suffixes = ("", *(f".{n}" for n in range(1, 100) if f"id.{n}" in message))
+    pairs = ((message.get(f"id{s}", ""), message.get(f"newid{s}", "")) for s in suffixes)
+    return [(old, new) for old, new in pairs if old and new]
