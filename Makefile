@@ -2,6 +2,8 @@
 #
 #   PYTHON=python3.13      the Python of .venv (made once: `make clean` before choosing another)
 #   SECONDS=600            how long `fuzz` works on each target
+#   SEEDS=1000             how much `chaos` tries; SEED=7 repeats one
+#   MESSAGES=10000000      how long `soak` goes on
 #   ARGS="-k word"         passed on to pytest, to the benchmarks or to the compiler of `lock`
 
 SHELL := bash
@@ -11,11 +13,13 @@ SHELL := bash
 PYTHON ?= python3
 VENV ?= .venv
 SECONDS := 40
+SEEDS := 500
+MESSAGES := 1000000
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate
 
-.PHONY: help setup demo test suite check coverage engine-test bench fuzz lock clean
+.PHONY: help setup demo test suite check coverage engine-test bench fuzz chaos soak lock clean
 
 help:
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -64,6 +68,12 @@ bench: setup  ## measure
 
 fuzz: setup  ## look for bytes that break an invariant, SECONDS=40 for each target
 	@$(VENV)/bin/python -m fuzz --seconds $(SECONDS) $(ARGS)
+
+chaos: setup  ## let faults befall module and engine, SEEDS=500 times
+	@$(VENV)/bin/python -m chaos $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+
+soak: setup  ## look what grows under load, for MESSAGES=1000000
+	@$(VENV)/bin/python -m chaos.soak --messages $(MESSAGES)
 
 lock: | $(UV)  ## pin the requirements anew; ARGS=--upgrade for the newest
 	$(COMPILE) $(ARGS) requirements/uv.in --output-file requirements/uv.txt

@@ -35,7 +35,7 @@ from .material import ENGINE_WORDS, as_script, lines, script, scripts
 
 VERBS = 12
 #: Small, so that lines too long are not rare.
-LIMIT = 600
+LIMIT = 200
 
 COMMANDS: tuple[ModuleFrame, ...] = (
     Install("call.route"), Watch("t.x"), SetLocal("timeout"), SetLocal("bufsize", "2048"), Quit(),

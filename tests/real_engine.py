@@ -86,6 +86,11 @@ class RealEngine:
                 assert self._process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The number of the engine's process."""
+        return self._process.pid
+
     async def _listens(self) -> bool:
         try:
             _, writer = await asyncio.open_unix_connection(self._socket)

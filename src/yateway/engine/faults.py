@@ -217,7 +217,7 @@ class Faults(contextlib.AbstractAsyncContextManager["Faults"]):
         self._opener = opener
         self._weather = {"engine": _Weather(), "module": _Weather()}
         self._refusing = self._swallowing = False
-        self._wires: set[_Wire] = set()
+        self._wires: dict[_Wire, None] = {}  # in their order, so that a seed replays
 
     async def __aexit__(self, *exc: object) -> None:
         if tasks := [wire.task for wire in self._wires]:
@@ -242,8 +242,8 @@ class Faults(contextlib.AbstractAsyncContextManager["Faults"]):
         far = memory_pair(NOWHERE)[0] if self._swallowing else await self._opener()
         wire = _Wire(near, far, self._weather)
         wire.lanes["engine"].lost = far.name == NOWHERE
-        self._wires.add(wire)
-        wire.task.add_done_callback(lambda _: self._wires.discard(wire))
+        self._wires[wire] = None
+        wire.task.add_done_callback(lambda _: self._wires.pop(wire))
         return far
 
     def _set(self, toward: Toward, only_new: bool, **faults: Any) -> None:
@@ -360,6 +360,9 @@ class FaultProxy:
         task.add_done_callback(self._serving.discard)
 
     async def _serve(self, sock: socket.socket) -> None:
+        if sock.family != socket.AF_UNIX:
+            # asyncio does so for what it dials only; the proxy must add no delay of its own.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         near = _Socket(self.url, *await asyncio.open_connection(sock=sock))
         try:
             await self.faults._connect(near)
