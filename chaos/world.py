@@ -225,8 +225,12 @@ def play(seed: int, seconds: float = 30.0) -> tuple[Run, History]:
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         loop = runner.get_loop()
         loop.set_exception_handler(lambda _, context: found.append(f"loop: {context}"))
+
+        def time_of_day() -> float:
+            return EPOCH + loop.time()
+
         # The engine's seconds begin with the day's, which must not make a difference.
-        with mock.patch("time.time", lambda: EPOCH + loop.time()):
+        with mock.patch("time.time", time_of_day):
             run = runner.run(_play(seed, seconds, history))
         found += [f"left pending: {task!r}" for task in asyncio.all_tasks(loop)]
     entries = history.entries
