@@ -22,6 +22,7 @@ import pytest
 
 from yateway import transport as transport_module
 from yateway.errors import ConfigError
+from yateway.module import Module
 from yateway.transport import (
     WRITE_LIMIT,
     Transport,
@@ -566,10 +567,49 @@ async def test_good_addresses(
         return memory_pair()[0]
 
     monkeypatch.setattr(transport_module, f"open_{opened[0]}", opening)
-    opener = opener_of(url)
+    opener = opener_of(url, allow_remote=True)
     await opener()
     await opener()
     assert calls == [opened[1:]] * 2
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1", True), ("127.255.255.254", True), ("localhost", True), ("[::1]", True),
+        ("[0:0:0:0:0:0:0:1]", True), ("LOCALHOST", True), ("0", False), ("[::]", False),
+        ("10.0.0.1", False), ("192.0.2.1", False), ("128.0.0.1", False), ("[2001:db8::1]", False),
+        ("localhost.example", False), ("example", False), ("127.0.0.1.example", False),
+        ("127.1", False), ("0x7f000001", False), ("2130706433", False),
+    ],
+)  # fmt: skip
+def test_another_machine_has_to_be_allowed(
+    host: str, here: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not this machine for certain is refused, and told where it is allowed (F8)."""
+    url = f"tcp://{host}:5678"
+    if here:
+        opener_of(url)
+        opener_of(url, allow_remote=True)
+        assert caplog.text == ""
+        return
+    with pytest.raises(ConfigError, match=r"may lead to another machine.*allow_remote=True"):
+        opener_of(url)
+    assert caplog.text == ""
+    opener_of(url, allow_remote=True)
+    assert "may lead to another machine" in caplog.text
+
+
+async def test_a_module_runs_on_this_machine_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By argument or from the environment, an address elsewhere is refused (F8)."""
+    module = Module("m")
+    monkeypatch.setenv("YATEWAY_ENGINE", "tcp://192.0.2.1:5678")
+    for engine in (None, "tcp://192.0.2.1:5678"):
+        with pytest.raises(ConfigError, match="another machine"):
+            await module.serve(engine)
+    assert not module.attached
 
 
 @pytest.mark.parametrize(

@@ -296,11 +296,14 @@ class Module(Sender):
         finally:
             self._life = None
 
-    async def serve(self, engine: str | Opener | None = None) -> None:
+    async def serve(
+        self, engine: str | Opener | None = None, *, allow_remote: bool = False
+    ) -> None:
         """Attach and serve until cancelled, `stop` is called, or the engine closes our input.
 
         Args:
             engine: the address, see `run`, or what opens connections to the engine.
+            allow_remote: as for `run`.
 
         Raises:
             InstallRefused, ConfigError: as `attach`.
@@ -310,8 +313,9 @@ class Module(Sender):
         engine = engine or default_engine()
         if engine == "stdio:":
             self._plan.table.check_single()
-        opener = opener_of(engine) if isinstance(engine, str) else engine
-        self._life = Life(self._plan, opener)
+        if isinstance(engine, str):
+            engine = opener_of(engine, allow_remote=allow_remote)
+        self._life = Life(self._plan, engine)
         try:
             await self._life.begin()
             await self._life.over()
@@ -323,31 +327,33 @@ class Module(Sender):
         if self._life is not None:
             self._life.stop()
 
-    def run(self, engine: str | Opener | None = None) -> None:
+    def run(self, engine: str | Opener | None = None, *, allow_remote: bool = False) -> None:
         """Run the module until SIGTERM or SIGINT.
 
         Args:
             engine: `tcp://host:port`, `unix:///path` or `stdio:`, or what opens connections to the
                 engine. Without it, the environment variable YATEWAY_ENGINE, else stdio when Yate
                 started the script, else tcp://127.0.0.1:5678.
+            allow_remote: an address may lead to another machine, although everybody on the way
+                then reads every call and owns the module: the protocol protects nothing.
 
         Raises:
             InstallRefused, ConfigError: as `attach`.
         """
         runner = asyncio.Runner()
         try:
-            runner.run(self._run(engine))
+            runner.run(self._run(engine, allow_remote))
         finally:
             # A handler that refuses to be cancelled must not keep the process alive, as waiting
             # for it in the runner's own close would.
             if not any(task.cancelling() for task in asyncio.all_tasks(runner.get_loop())):
                 runner.close()
 
-    async def _run(self, engine: str | Opener | None) -> None:
+    async def _run(self, engine: str | Opener | None, allow_remote: bool) -> None:
         with _signals(self.stop):
             watchdog = Watchdog(self._running)
             try:
-                await self.serve(engine)
+                await self.serve(engine, allow_remote=allow_remote)
             finally:
                 watchdog.stop()
 

@@ -11,6 +11,7 @@ import abc
 import asyncio
 import contextlib
 import io
+import ipaddress
 import os
 import socket
 import stat
@@ -21,11 +22,13 @@ from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 from .errors import ConfigError, shown
+from .log import logger
 
 __all__ = [
     "DEFAULT_ENGINE",
     "Opener",
     "Transport",
+    "is_loopback",
     "memory_pair",
     "open_stdio",
     "open_tcp",
@@ -409,14 +412,15 @@ def memory_pair(name: str = "memory:") -> tuple[Transport, Transport]:
 # Addresses
 
 
-def opener_of(url: str) -> Opener:
+def opener_of(url: str, *, allow_remote: bool = False) -> Opener:
     """Return what opens connections to the engine at `url`.
 
     Args:
         url: `tcp://host:port`, `unix:///path` or `stdio:`.
+        allow_remote: the host may be another machine than this one (guarantee F8).
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: it is none of these, or leads to another machine and that was not allowed.
     """
     try:
         parts = urlsplit(url)
@@ -429,12 +433,35 @@ def opener_of(url: str) -> Opener:
     if set(url) & _NOT_IN_ADDRESS or "@" in parts.netloc:
         raise _bad_address(url)
     if parts.scheme == "tcp" and host and port and parts.path in ("", "/"):
+        if not is_loopback(host):
+            _check_remote(url, allow_remote)
         return lambda: open_tcp(host, port)
     if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:
         return lambda: open_unix(parts.path)
     if url == "stdio:":
         return _once(open_stdio)
     raise _bad_address(url)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, without asking anybody for its address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_remote(url: str, allowed: bool) -> None:
+    reason = (
+        f"{shown(url)} may lead to another machine, and the protocol has neither passwords nor"
+        " encryption: who is on the way reads every call and owns the module"
+    )
+    if not allowed:
+        raise ConfigError(
+            f"{reason}. Use a UNIX socket, 127.0.0.1, or a tunnel that ends here; or say that you"
+            " want this: --allow-remote, in a program allow_remote=True"
+        )
+    logger.warning("%s", reason)
 
 
 def _bad_address(url: str) -> ConfigError:

@@ -22,6 +22,7 @@ from yateway.cli.run import RELOAD_PATIENCE, load
 from yateway.engine import Engine
 from yateway.errors import ConfigError
 from yateway.module import Module
+from yateway.transport import opener_of as real_opener_of
 
 ONE = "from yateway import Module\nmodule = Module('one')\n"
 SEVERAL = ONE + "b = Module('b')\na = Module('a')\nno_module = 'a'\n"
@@ -142,7 +143,7 @@ def test_an_error_of_the_file_keeps_its_traceback(
     """The user sees which line of which file it was; it is not taken for a missing module."""
     (tmp_path / "router.py").write_text(f"# first line\n{statement}\n")
     with pytest.raises(error) as caught:
-        main(["run", name, "--engine", "tcp://127.0.0.1:5678"])
+        main(["run", name, "--engine", "tcp://127.0.0.1:5678", "--no-restart"])
     text = "".join(traceback.format_exception(caught.value))
     assert 'router.py", line 2' in text
     assert statement in text
@@ -159,7 +160,12 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
     def run(self: Module, engine: str | None = None) -> None:
         noted.append((self.name, engine))
 
+    def opener_of(url: str, *, allow_remote: bool) -> str:
+        real_opener_of(url, allow_remote=allow_remote)
+        return url
+
     monkeypatch.setattr(Module, "run", run)
+    monkeypatch.setattr("yateway.cli.run.opener_of", opener_of)
     return noted
 
 
@@ -169,10 +175,10 @@ def test_the_module_is_run_with_the_engine_that_is_given(
     """--engine goes before the environment, and the environment before the usual address."""
     (tmp_path / "router.py").write_text(ONE)
     monkeypatch.setenv("YATEWAY_ENGINE", "unix:///run/from-environment")
-    assert main(["run", "router.py", "--engine", "unix:///run/given"]) == 0
-    assert main(["run", "router.py"]) == 0
+    assert main(["run", "router.py", "--no-restart", "--engine", "unix:///run/given"]) == 0
+    assert main(["run", "router.py", "--no-restart"]) == 0
     monkeypatch.delenv("YATEWAY_ENGINE")
-    assert main(["run", "router.py"]) == 0
+    assert main(["run", "router.py", "--no-restart"]) == 0
     assert runs == [
         ("one", "unix:///run/given"),
         ("one", "unix:///run/from-environment"),
@@ -203,9 +209,41 @@ def test_a_bad_address_is_wrong_use(
     assert runs == []
 
 
+REMOTE = [
+    "tcp://192.0.2.1:5678",
+    "tcp://yate.example:5678",
+    "tcp://0.0.0.0:1",
+    "tcp://[2001:db8::1]:1",
+]
+
+
+@pytest.mark.parametrize("url", REMOTE)
+def test_another_machine_needs_a_flag(
+    url: str,
+    runs: list[tuple[str, str | None]],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Without it the module is not even imported; with it, the danger is told (guarantee F8)."""
+    (tmp_path / "router.py").write_text(ONE)
+    command = ["run", "router.py", "--engine", url]
+    assert main(command) == 2
+    err = capsys.readouterr().err
+    assert f"{url!r} may lead to another machine" in err
+    assert "neither passwords nor encryption" in err
+    assert "--allow-remote" in err
+    assert err.count("\n") == 1
+    assert runs == []
+    assert main([*command, "--no-restart", "--allow-remote"]) == 0
+    assert runs == [("one", url)]
+    assert caplog.text.count("who is on the way reads every call and owns the module") == 1
+
+
 def test_a_missing_file_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """No traceback of ours for a mistyped name."""
-    assert main(["run", "nowhere.py", "--engine", "tcp://127.0.0.1:5678"]) == 1
+    command = ["run", "nowhere.py", "--engine", "tcp://127.0.0.1:5678"]
+    assert main([*command, "--no-restart"]) == 1
     assert capsys.readouterr() == ("", "yateway: there is no file 'nowhere.py'\n")
 
 
@@ -280,12 +318,12 @@ def test_reload_ends_one_process_before_it_starts_the_next(
     ended: list[object] = ["terminated", ("waited", RELOAD_PATIENCE)]
     if stubborn:
         ended += ["killed", ("waited", None)]
-    started = ["-m", "yateway", *line]
+    started = ["-m", "yateway", *line, "--no-restart"]
     assert happened == [started, *ended, started, *ended]
     # Without -v the new process has none either, and a dotted name has no folder but this one.
     happened.clear()
     assert main(["run", "sub.router", *engine, "--reload"]) == 0
-    assert happened[0] == ["-m", "yateway", "run", "sub.router", *engine]
+    assert happened[0] == ["-m", "yateway", "run", "sub.router", *engine, "--no-restart"]
     assert folders[1] == tmp_path
 
 

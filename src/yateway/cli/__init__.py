@@ -1,6 +1,6 @@
 """The command `yateway`; each subcommand is a file of its own.
 
-Exit codes: 0 done, 1 failed, 2 wrong use.
+Exit codes: 0 done, 1 failed, 2 wrong use, 70 gave up starting a module that dies again and again.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from ..transport import DEFAULT_ENGINE
 __all__ = ["add_arguments", "recording_to", "run"]
 
 RECORD_SECRETS = "with --record, keep passwords, tokens and the like, which it else replaces by ***"
+ALLOW_REMOTE = "allow an engine on another machine, over a connection that anybody can read and use"
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_WRONG_USE = 2

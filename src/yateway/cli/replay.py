@@ -15,6 +15,7 @@ from ..engine.staging import check_at, check_embedded, lines_of_engine
 from ..errors import ConfigError
 from ..testing import VirtualClockLoop
 from ..transport import opener_of
+from .engine import ALLOW_REMOTE
 
 __all__ = ["add_arguments", "run"]
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="a listener without a role of a real engine; else an embedded one for each file",
     )
+    parser.add_argument("--allow-remote", action="store_true", help=ALLOW_REMOTE)
     parser.add_argument("--json", action="store_true", help="one JSON object for each file")
 
 
@@ -48,7 +50,7 @@ def _play(arguments: argparse.Namespace) -> int:
         recording = Recording.from_file(file)
         lines = lines_of_engine(recording)
         try:
-            differences = _check(recording, arguments.engine)
+            differences = _check(recording, arguments.engine, arguments.allow_remote)
         except ConfigError as error:
             _show(arguments.json, file, lines, error=str(error))
             differing += 1
@@ -61,12 +63,12 @@ def _play(arguments: argparse.Namespace) -> int:
     return 1 if differing else 0
 
 
-def _check(recording: Recording, engine: str | None) -> list[Difference]:
+def _check(recording: Recording, engine: str | None, allow_remote: bool) -> list[Difference]:
     if engine is None:
         # Nothing outside of this process takes part, so that pauses need not be waited for.
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
             return runner.run(check_embedded(recording))
-    return asyncio.run(check_at(recording, opener_of(engine)))
+    return asyncio.run(check_at(recording, opener_of(engine, allow_remote=allow_remote)))
 
 
 def _show(

@@ -15,8 +15,9 @@ from types import ModuleType
 from ..engine.tapping import tapped
 from ..errors import ConfigError, shown
 from ..module import Module, default_engine
-from ..transport import opener_of
-from .engine import RECORD_SECRETS, recording_to
+from ..transport import Opener, opener_of
+from .engine import ALLOW_REMOTE, RECORD_SECRETS, recording_to
+from .supervising import supervise, supervised
 
 __all__ = ["add_arguments", "load", "run"]
 
@@ -45,22 +46,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record", metavar="FILE", help="write what goes over the connection to FILE"
     )
     parser.add_argument("--record-secrets", action="store_true", help=RECORD_SECRETS)
+    parser.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help=ALLOW_REMOTE,
+    )
+    parser.add_argument(
+        "--no-restart",
+        action="store_true",
+        help="run in this process and end when the module dies; it is else started again, and"
+        " given up with exit code 70 when it dies more than 5 times within 30 s",
+    )
+    parser.add_argument("--supervised", type=int, metavar="FD", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the module until SIGTERM or SIGINT."""
     engine = arguments.engine or default_engine()
     try:
-        opener = opener_of(engine)
+        opener = opener_of(engine, allow_remote=arguments.allow_remote)
     except ConfigError as error:
         print(f"yateway: {error}", file=sys.stderr)
         return WRONG_USE
     if arguments.reload:
         return _run_reloading(arguments, engine)
+    if arguments.supervised is not None:
+        return supervised(arguments.supervised, lambda: _run_here(arguments, engine, opener))
+    # A script's pipes die with it, and a recording ends with its module.
+    if arguments.no_restart or arguments.record or engine == "stdio:":
+        return _run_here(arguments, engine, opener)
+    return supervise(_command(arguments, engine))
+
+
+def _run_here(arguments: argparse.Namespace, engine: str, opener: Opener) -> int:
     module = load(arguments.module)
     with recording_to(arguments.record, arguments.record_secrets) as recording:
-        module.run(tapped(opener, recording) if recording else engine)
+        if recording is not None:
+            module.run(tapped(opener, recording))
+        else:
+            # By the address it knows what to refuse before standard input and output are taken.
+            module.run(engine if engine == "stdio:" else opener)
     return 0
+
+
+def _command(arguments: argparse.Namespace, engine: str, *options: str) -> list[str]:
+    """Return what runs the same module with the same options once more."""
+    command = [sys.executable, "-m", "yateway", *(["-v"] if arguments.verbose else [])]
+    command += ["run", arguments.module, "--engine", engine, *options]
+    return command + (["--allow-remote"] if arguments.allow_remote else [])
 
 
 def load(name: str) -> Module:
@@ -136,8 +169,8 @@ def _run_reloading(arguments: argparse.Namespace, engine: str) -> int:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopped.set())
-    command = [sys.executable, "-m", "yateway", *(["-v"] if arguments.verbose else [])]
-    command += ["run", arguments.module, "--engine", engine]
+    # One that dies while it is worked on comes back with the next change.
+    command = _command(arguments, engine, "--no-restart")
     child = _start(command)
     try:
         for _ in watch(folder, watch_filter=PythonFilter(), stop_event=stopped):

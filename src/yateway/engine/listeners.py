@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import socket
 import stat
@@ -18,7 +17,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ConfigError, shown
-from ..transport import Transport, wrap_sockets
+from ..transport import Transport, is_loopback, wrap_sockets
 
 __all__ = ["ROLES", "Accept", "Address", "Listener"]
 
@@ -54,7 +53,7 @@ class Address:
                 f"role={shown(self.role)} is unknown: write role=global or role=channel, or leave"
                 " it out where modules send %%>connect:"
             )
-        if self.kind == "tcp" and not _is_loopback(self.host):
+        if self.kind == "tcp" and not is_loopback(self.host):
             raise ConfigError(
                 f"the address {shown(self.host)} could be reached from outside, and the protocol"
                 " has no password: write 127.0.0.1 or ::1"
@@ -113,13 +112,6 @@ class Address:
     def __str__(self) -> str:
         """Return kind, title and role as a recording notes them at a connect."""
         return f"{self.kind} {self.title}" + (f" (role={self.role})" if self.role else "")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 Accept: TypeAlias = Callable[[Transport, Address], None]
