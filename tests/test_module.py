@@ -262,7 +262,7 @@ async def test_serve_ends_with_a_refused_handler(monkeypatch: pytest.MonkeyPatch
     """A refusal is not tried again."""
     module = router()
     far = Far()
-    monkeypatch.setattr("yateway.module.opener_of", lambda url: opener_to(far))
+    monkeypatch.setattr("yateway.module.opener_of", lambda url, **_: opener_to(far))
     accepted = asyncio.create_task(far.accept(refuse="call.route"))
     with pytest.raises(InstallRefused):
         await module.serve()
