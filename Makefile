@@ -19,7 +19,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate
 
-.PHONY: help setup demo test suite check coverage engine-test bench fuzz chaos soak lock clean
+.PHONY: help setup demo test suite check coverage engine-test bench fuzz chaos soak mutants lock clean
 
 help:
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -75,10 +75,18 @@ chaos: setup  ## let faults befall module and engine, SEEDS=500 times
 soak: setup  ## look what grows under load, for MESSAGES=1000000
 	@$(VENV)/bin/python -m chaos.soak --messages $(MESSAGES)
 
+mutants: | $(UV)  ## change wire/ in a thousand places and see whether its tests notice
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-mutants
+	$(UV) pip sync --quiet --python .venv-mutants --require-hashes requirements/mutants.txt
+	@PATH=$$PWD/.venv-mutants/bin:$$PATH && mutmut run $(ARGS) && mutmut export-cicd-stats && \
+		python tests/mutants.py mutants/mutmut-cicd-stats.json
+
 lock: | $(UV)  ## pin the requirements anew; ARGS=--upgrade for the newest
 	$(COMPILE) $(ARGS) requirements/uv.in --output-file requirements/uv.txt
 	$(COMPILE) $(ARGS) --all-extras pyproject.toml requirements/dev.in --output-file requirements/dev.txt
+	$(COMPILE) $(ARGS) --all-extras pyproject.toml requirements/dev.in requirements/mutants.in \
+		--constraints requirements/dev.txt --output-file requirements/mutants.txt
 
 clean:  ## remove all that these verbs made
-	rm -rf .venv* .uv .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv* .uv .coverage* .hypothesis mutants .mypy_cache .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

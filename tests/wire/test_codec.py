@@ -235,10 +235,13 @@ def test_equals_in_a_name_is_refused(name: str) -> None:
     assert caught.value.field == name
 
 
-@pytest.mark.parametrize("name", ["", "\0", "a\0"])
-def test_no_name_is_refused(name: str) -> None:
-    """A parameter without a name, or with NUL in it, is refused."""
-    with pytest.raises(LocalProtocolError):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("", "^a parameter needs a name: "), ("\0", "^cannot send NUL"), ("a\0", "^cannot send NUL")],
+)
+def test_no_name_is_refused(name: str, reason: str) -> None:
+    """A parameter without a name, or with NUL in it, is refused, and the text says why."""
+    with pytest.raises(LocalProtocolError, match=reason):
         escape_name(name)
 
 

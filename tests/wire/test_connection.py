@@ -383,6 +383,7 @@ def test_a_request_with_an_open_id_is_declined() -> None:
     fault = events[1]
     assert isinstance(fault, Fault)
     assert (fault.answered, fault.fatal) == (True, False)
+    assert str(fault.error) == "request id '1' is already open"
     assert sent(connection) == ["%%<message:1:false:"]
     assert connection.open_requests == 2
     connection.answer(Answer("1", True))
@@ -395,6 +396,7 @@ def test_a_request_without_id_is_not_answered() -> None:
     connection = Connection[str]()
     fault = only_fault(receive(connection, "%%>message::1:a:"))
     assert (fault.answered, fault.fatal) == (False, False)
+    assert str(fault.error).startswith("a request without an id cannot be answered: '%%>message:")
     assert connection.open_requests == 0
     assert connection.data_to_send() == b""
 

@@ -129,6 +129,8 @@ def test_what_is_not_escaped_is_refused(frame: ModuleFrame, field: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         encode(frame)
     assert caught.value.field == field
+    assert field.rsplit(maxsplit=1)[-1] in str(caught.value)
+    assert "the engine" in str(caught.value)
 
 
 def test_nothing_else_is_refused() -> None:

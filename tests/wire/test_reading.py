@@ -275,7 +275,7 @@ def test_a_line_of_an_engine(line: str, frame: EngineFrame) -> None:
 )
 def test_what_is_no_line_of_an_engine(line: str) -> None:
     """What no engine would say is an error that holds the line."""
-    with pytest.raises(RemoteProtocolError) as caught:
+    with pytest.raises(RemoteProtocolError, match=r"^(cannot read|malformed escape)") as caught:
         from_engine(line.encode())
     assert caught.value.line == line
     assert caught.value.partial is None
@@ -483,7 +483,7 @@ def test_what_an_engine_reports(line: str) -> None:
 def test_a_malformed_answer(body: str, partial: Answer | None) -> None:
     """Of a malformed answer the engine applies what stands before the fault (guarantee A9)."""
     line = f"%%<message:1:{body}"
-    with pytest.raises(RemoteProtocolError) as caught:
+    with pytest.raises(RemoteProtocolError, match=r"^cannot read '%%<message:1") as caught:
         from_module(line.encode())
     assert caught.value.partial == partial
     assert caught.value.line == line
