@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from yateway import Call, CallEnded, CallFailed, Message, Module, Reject, Route
+from tests.ivr import SECOND, make_sounds, module_of
+from yateway import Call, CallEnded, CallFailed, UnsafePath
 from yateway.engine.caller import Caller
 from yateway.keys import Why
 from yateway.moving import Dialled
-from yateway.sound import Playback, RecordingEnd
+from yateway.sound import Playback, Recorded, RecordingEnd
 from yateway.testing import EngineForTests
-
-SECOND = b"\x00\x10" * 8000
 
 
 @pytest.fixture
 def sounds(tmp_path: Path) -> Path:
-    """Return a folder with sounds: menu.slin and others of two seconds each."""
-    folder = tmp_path / "sounds"
-    (folder / "en").mkdir(parents=True)
-    for name in ("menu", "wrong", "music", "thanks", *(f"en/{n}" for n in range(10))):
-        (folder / f"{name}.slin").write_bytes(SECOND * 2)
-    (tmp_path / "recordings").mkdir()
-    return folder
-
-
-def module_of(sounds: Path, code: Callable[[Call], Awaitable[object]]) -> Module:
-    """Return a module that drives calls to 100 with this code."""
-    module = Module("ivr", sounds=sounds, recordings=sounds.parent / "recordings")
-
-    @module.handler("call.route", filter=("called", "100"))
-    def route(message: Message) -> Route | Reject:
-        return module.take("it")
-
-    @module.call("it")
-    async def it(call: Call) -> None:
-        await code(call)
-
-    return module
+    return make_sounds(tmp_path / "sounds")
 
 
 async def test_a_call_is_answered_played_to_and_hung_up(
@@ -137,6 +114,117 @@ async def test_recordings(engine: EngineForTests, caller: Caller, sounds: Path) 
     assert [end for end, _, _ in got] == [RecordingEnd.KEY, RecordingEnd.LIMIT]
     assert [seconds for _, seconds, _ in got] == [3, 3]
     assert got[0][2] == len(SECOND) * 2
+
+
+async def test_a_message_that_ends_with_the_call_is_kept_and_played(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    """Hanging up ends the recording and not the code; the next caller hears it."""
+    kept: list[Recorded] = []
+    over: list[bool] = []
+
+    async def tape(call: Call) -> None:
+        await call.answer()
+        for message in kept:
+            assert await call.play([message, Path(message.path)]) is Playback.EOF
+        message = await call.record("m.slin")
+        kept.append(message)
+        with pytest.raises(CallEnded):
+            await call.play("thanks.slin")
+        over.append(call.ended)
+
+    await engine.attach(module_of(sounds, tape))
+    await caller.dial("100")
+    await caller.hears("milliwatt")
+    await caller.hears_nothing()
+    caller.say(sounds / "menu.slin")
+    await asyncio.sleep(2)
+    caller.hang_up()
+    await asyncio.sleep(1)
+    await caller.dial("100")
+    await caller.hears("recordings/m")
+    await caller.hears("recordings/m")
+    await caller.hears("milliwatt")
+    caller.hang_up()
+    await asyncio.sleep(1)
+    # The second caller hung up before there was anything to keep.
+    (message,) = kept
+    assert (message.end, round(message.seconds), bool(message)) == (RecordingEnd.HANGUP, 2, True)
+    assert over == [True]
+
+
+async def test_only_what_is_ours_is_played(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    refused: list[object] = []
+
+    async def play(call: Call) -> None:
+        await call.answer()
+        for path in ("/etc/passwd", sounds / ".." / "x.slin", Path("menu.slin"), sounds):
+            with pytest.raises(UnsafePath):
+                await call.play(Path(path))
+            refused.append(path)
+        await call.play(sounds / "menu.slin")
+
+    await engine.attach(module_of(sounds, play))
+    await caller.dial("100")
+    await caller.hears("menu")
+    await caller.hung_up()
+    assert len(refused) == 4
+
+
+async def test_music_makes_room_and_comes_back(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    async def queue(call: Call) -> None:
+        await call.answer()
+        async with call.hold("music.slin"):
+            await asyncio.sleep(5)
+            await call.play(["menu.slin", 3, "nothing.slin"])
+            await call.key()
+            async with call.hold("wrong.slin"):
+                await asyncio.sleep(5)
+            await call.collect(1, prompt="menu.slin", first=9)
+            await asyncio.sleep(1)
+        await asyncio.sleep(1)
+
+    await engine.attach(module_of(sounds, queue))
+    await caller.dial("100")
+    await asyncio.sleep(12)
+    caller.press("5")
+    await asyncio.sleep(6)
+    caller.press("7")
+    await caller.hung_up()
+    names = [Path(name).stem for _, name in caller.heard if name]
+    assert names == [
+        *("music", "menu", "3", "nothing", "music"),
+        *("wrong", "music", "menu", "music"),
+    ]
+
+
+async def test_keys_are_for_whoever_waits_first(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    """Two who wait get one key each; a third key, that nobody wanted, is kept."""
+    got: list[str] = []
+
+    async def ask(call: Call) -> None:
+        await call.answer()
+        other = call.spawn(call.key())
+        got.append(await call.key())
+        got.append(await other)
+        await asyncio.sleep(3)
+        got.append(await call.key(timeout=0))
+        got.append(await call.key(timeout=2))
+
+    await engine.attach(module_of(sounds, ask))
+    await caller.dial("100")
+    await caller.answered()
+    for key in "123":
+        caller.press(key)
+        await asyncio.sleep(1)
+    await caller.hung_up()
+    assert (sorted(got[:2]), got[2:]) == (["1", "2"], ["3", ""])
 
 
 async def test_dial_and_back(engine: EngineForTests, caller: Caller, sounds: Path) -> None:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from .errors import CallEnded
 from .keys import Digits, Keys, Why
 from .language import Language
 from .moving import MovingLine
+from .prompts import Files
 from .sound import (
     Playback,
     Recorded,
@@ -39,18 +42,19 @@ __all__ = ["Call"]
 #: some files that it cannot read (wavefile.cpp), and nothing may wait for ever.
 PLAY_LIMIT = 3600.0
 #: What is heard before a recording: a tone, and for how many seconds.
-BEEP = ("tone/milliwatt", 0.25)
+BEEP = ("milliwatt", 0.25)
 
 _ALL_KEYS = "0123456789*#ABCD"
+_CUT = (Playback.KEY, Playback.LIMIT)
+_OVER = (Playback.EOF, Playback.MISSING)
 _RECORDING_ENDS = {
     Playback.KEY: RecordingEnd.KEY,
     Playback.LIMIT: RecordingEnd.LIMIT,
+    Playback.HANGUP: RecordingEnd.HANGUP,
     Playback.LOST: RecordingEnd.LOST,
 }
 
 _T = TypeVar("_T")
-
-Files = str | Sequence[str]
 
 
 class Call(MovingLine):
@@ -71,6 +75,7 @@ class Call(MovingLine):
     ) -> None:
         super().__init__(board, id, leg, params, outgoing=outgoing)
         self.keys = Keys()
+        self._music: str | None = None
 
     # Hearing
 
@@ -80,7 +85,8 @@ class Call(MovingLine):
         """Play a file, or several one after the other, and wait for the end.
 
         Args:
-            files: below the module's `sounds` folder.
+            files: names below the module's `sounds` folder; numbers, which are said; what was
+                recorded, or the path of it. A list of those: `["you-are-number.slin", 3]`.
             barge: keys that stop it; True for any. They are kept for who asks for keys next, and
                 one that was pressed before stops it too.
             limit: seconds for each file.
@@ -93,43 +99,51 @@ class Call(MovingLine):
             UnsafePath: a name leaves the folder, or there is none.
             CallEnded: the call is over.
         """
-        keys = _ALL_KEYS if barge is True else barge or ""
-        outcome = Playback.EOF
-        for source in self._sources(files):
-            one = await self._hear(source, keys, limit)
-            if one is Playback.MISSING:
-                outcome = one
-            elif one is not Playback.EOF:
-                return one
-        return outcome
+        return await self._hear(self.board.prompts.sources(files), barge, limit)
 
-    async def start(self, file: str, *, repeat: bool = False) -> Sound:
+    async def start(self, file: str | os.PathLike[str], *, repeat: bool = False) -> Sound:
         """Begin to play a file and go on; the sound that is returned can be awaited or stopped.
 
         Args:
-            file: below the module's `sounds` folder.
+            file: as for `play`.
             repeat: again and again.
 
         Raises:
             UnsafePath: the name leaves the folder, or there is none.
             CallEnded: the call is over.
         """
-        (source,) = self._sources(file)
+        (source,) = self.board.prompts.sources(file)
         return await attach(self, source, repeat=repeat)
 
     @asynccontextmanager
-    async def hold(self, music: str) -> AsyncIterator[Sound]:
+    async def hold(self, music: str | os.PathLike[str]) -> AsyncIterator[None]:
         """Let the person hear music, again and again, while the block runs.
 
+        It makes room for whatever the block plays, and comes back after that.
+
         Args:
-            music: a file below the module's `sounds` folder.
+            music: as for `play`.
+
+        Raises:
+            UnsafePath: the name leaves the folder, or there is none.
+            CallEnded: the call is over.
         """
-        sound = await self.start(music, repeat=True)
+        before = self._music
+        (self._music,) = self.board.prompts.sources(music)
         try:
-            yield sound
+            await self._rest()
+            yield
         finally:
+            self._music = before
             if self.leg and not self.ended:
-                await sound.stop()
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Let the person hear what there is to hear when nobody says anything."""
+        if self._music is None:
+            await silence(self)
+        else:
+            await attach(self, self._music, repeat=True)
 
     async def tone(
         self, name: str, seconds: float | None = None, *, barge: bool | str = False
@@ -144,46 +158,53 @@ class Call(MovingLine):
         if seconds is None:
             await attach(self, f"tone/{name}")
             return None
-        keys = _ALL_KEYS if barge is True else barge or ""
-        return await self._hear(f"tone/{name}", keys, seconds)
+        return await self._hear([f"tone/{name}"], barge, seconds)
 
     async def silence(self, seconds: float = 0.0, *, barge: bool | str = False) -> Playback:
         """Stop what the person hears, and wait for so many seconds."""
-        keys = _ALL_KEYS if barge is True else barge or ""
-        return await self._hear("tone/silence", keys, seconds)
+        return await self._hear(["tone/silence"], barge, seconds)
 
-    async def say_digits(self, digits: str, language: str | Language = "", **how: bool) -> Playback:
+    async def say_digits(
+        self, digits: str, language: str | Language = "", *, barge: bool | str = False
+    ) -> Playback:
         """Say digits one after the other, with the files of a language.
 
         Args:
             digits: of 0-9, * and #.
             language: a name of `language.LANGUAGES`, or one of your own; the module's if empty.
-            how: `barge`, as for `play`.
+            barge: as for `play`.
         """
-        return await self.play(self.board.prompts.language(language).digits(digits), **how)
+        return await self.play(self.board.prompts.language(language).digits(digits), barge=barge)
 
-    async def say_number(self, number: int, language: str | Language = "", **how: bool) -> Playback:
+    async def say_number(
+        self, number: int, language: str | Language = "", *, barge: bool | str = False
+    ) -> Playback:
         """Say a whole number as people say it, with the files of a language.
+
+        In the module's language `play(3)` does the same, and `play(["you-owe.slin", 3])` more.
 
         Args:
             number: what to say.
-            language, how: as for `say_digits`.
+            language, barge: as for `say_digits`.
         """
-        return await self.play(self.board.prompts.language(language).number(number), **how)
+        return await self.play(self.board.prompts.language(language).number(number), barge=barge)
 
-    def _sources(self, files: Files) -> list[str]:
-        return [
-            self.board.prompts.sound(file)
-            for file in ([files] if isinstance(files, str) else files)
-        ]
-
-    async def _hear(self, source: str, keys: Collection[str], limit: float) -> Playback:
-        if self.keys.any_of(keys):
-            return Playback.KEY
-        sound = await attach(self, source)
-        outcome = await self._end_of(sound, keys, limit)
-        if outcome in (Playback.KEY, Playback.LIMIT):
-            await silence(self)
+    async def _hear(self, sources: Sequence[str], barge: bool | str, limit: float) -> Playback:
+        keys = _ALL_KEYS if barge is True else barge or ""
+        outcome, sound = Playback.EOF, None
+        for source in sources:
+            if self.keys.any_of(keys):
+                outcome = Playback.KEY
+                break
+            sound = await attach(self, source)
+            one = await self._end_of(sound, keys, limit)
+            if one is not Playback.EOF:
+                outcome = one
+            if one not in (Playback.EOF, Playback.MISSING):
+                break
+        # What was cut short would go on to sound, and the music waits for its turn.
+        if sound is not None and (outcome in _CUT or (self._music and outcome in _OVER)):
+            await self._rest()
         return outcome
 
     async def _end_of(self, sound: Sound, keys: Collection[str], limit: float) -> Playback:
@@ -198,7 +219,7 @@ class Call(MovingLine):
             return await self.outcome(sound.outcome())
         finally:
             timer.cancel()
-            self.keys.ignore()
+            self.keys.ignore(stop)
 
     # Recording
 
@@ -215,22 +236,27 @@ class Call(MovingLine):
             stop_on: keys that end it. They are used up, and so is what was pressed before them.
 
         Returns:
-            How it ended; false where nothing was recorded. When the call ends first, the file is
-            there all the same, and this raises `CallEnded`.
+            How it ended; false where nothing was recorded. Most who leave a message end it by
+            hanging up: that returns too, so that it can be kept, and the next thing that is asked
+            of the call raises `CallEnded`.
 
         Raises:
             UnsafePath: the name leaves the folder, or there is none.
-            CallEnded: the call is over.
+            CallEnded: the call was over before anything was recorded.
         """
         path = self.board.prompts.recording(file)
         if beep:
-            await (self.play(beep) if isinstance(beep, str) else self._hear(BEEP[0], "", BEEP[1]))
+            await (self.play(beep) if isinstance(beep, str) else self.tone(*BEEP))
         self.keys.clear()
         loop = asyncio.get_running_loop()
         started = loop.time()
-        outcome = await self._end_of(await record(self, path, limit), stop_on, limit)
-        seconds = loop.time() - started
-        await stop_recording(self)
+        recording = await record(self, path, limit)
+        try:
+            outcome = await self._end_of(recording, stop_on, limit)
+            seconds = loop.time() - started
+            await stop_recording(self)
+        except CallEnded:
+            outcome, seconds = Playback.HANGUP, loop.time() - started
         if outcome is Playback.KEY:
             self.keys.clear()
         end = _RECORDING_ENDS.get(outcome, RecordingEnd.FAILED)
@@ -242,6 +268,27 @@ class Call(MovingLine):
         return Recorded(path, seconds, end, size)
 
     # Asking
+
+    async def key(self, timeout: float | None = None) -> str:
+        """Return the next key that the person presses, or has typed ahead.
+
+        Args:
+            timeout: seconds to wait, None for as long as the call lasts.
+
+        Returns:
+            The key; empty if none was pressed in time.
+
+        Raises:
+            CallEnded: the call is over.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while not self.keys:
+                    await self.outcome(self.keys.more())
+        except TimeoutError:
+            return ""
+        self._check()
+        return self.keys.take()
 
     async def collect(
         self,
@@ -319,7 +366,7 @@ class Call(MovingLine):
             if prompt is not None:
                 await self.play(prompt, barge=True)
             keys, wait = "", first
-            while key := await self._key(wait):
+            while key := await self.key(wait):
                 keys, wait = keys + key, between
                 longer = any(choice.startswith(keys) and choice != keys for choice in choices)
                 if not longer:
@@ -342,7 +389,7 @@ class Call(MovingLine):
         text, time = "", asyncio.get_running_loop().time
         until = time() + max
         while count is None or len(text) < count:
-            key = await self._key(min(between if text else first, until - time()))
+            key = await self.key(min(between if text else first, until - time()))
             if not key:
                 over = Why.MAX if time() >= until else Why.BETWEEN if text else Why.FIRST
                 return Digits(text, over, secret)
@@ -350,17 +397,6 @@ class Call(MovingLine):
                 return Digits(text, Why.END, secret)
             text += key
         return Digits(text, Why.COUNT, secret)
-
-    async def _key(self, seconds: float) -> str:
-        """Return the next key, empty if none was pressed in time."""
-        if not self.keys:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self.outcome(self.keys.more())
-            except TimeoutError:
-                return ""
-        self._check()
-        return self.keys.take()
 
     # What the switchboard tells
 

@@ -7,7 +7,8 @@ chan.notify, to the notify id that its first member gave (engine.md part 3, 5.6)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from .errors import shown
 from .message import Message, Value
@@ -31,6 +32,7 @@ class Conference:
         self.members: dict[str, str] = {}
         self._dispatch = dispatch
         self._changed = asyncio.Event()
+        self._entering = 0
 
     def __repr__(self) -> str:
         return f"<Conference {shown(self.room)} members={sorted(self.members)}>"
@@ -78,6 +80,20 @@ class Conference:
 
     # What the switchboard tells
 
+    @property
+    def deserted(self) -> bool:
+        """Whether nobody is in it or about to come."""
+        return not self.members and not self._entering
+
+    @contextmanager
+    def entering(self) -> Iterator[None]:
+        """Somebody is about to come while the block runs."""
+        self._entering += 1
+        try:
+            yield
+        finally:
+            self._entering -= 1
+
     def notified(self, message: Message) -> None:
         """Take note of what happens in the room."""
         channel = message.get("id", "")
@@ -86,8 +102,6 @@ class Conference:
                 self.members.setdefault(channel, "")
             case "left":
                 self.members.pop(channel, None)
-            case "destroyed":
-                self.members.clear()
             case _:
                 return
         self._changed.set()

@@ -58,8 +58,8 @@ class Keys:
 
     def __init__(self) -> None:
         self._typed: deque[str] = deque(maxlen=TYPED_AHEAD)
-        self._waiting: asyncio.Future[None] | None = None
-        self._barge: tuple[Collection[str], Callable[[], object]] | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._stops: dict[Callable[[], object], Collection[str]] = {}
 
     def __len__(self) -> int:
         return len(self._typed)
@@ -68,12 +68,13 @@ class Keys:
         """Take note of keys; a message may bring several."""
         for key in text:
             self._typed.append(key)
-            if self._barge is not None and key in self._barge[0]:
-                _, stop = self._barge
-                self._barge = None
+            for stop in [stop for stop, keys in self._stops.items() if key in keys]:
+                self.ignore(stop)
                 stop()
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
 
     def take(self) -> str:
         """Return the next key and forget it; empty if there is none."""
@@ -84,9 +85,11 @@ class Keys:
         self._typed.clear()
 
     def more(self) -> asyncio.Future[None]:
-        """Return a future that is done when a key is pressed."""
-        self._waiting = asyncio.get_running_loop().create_future()
-        return self._waiting
+        """Return a future that is done when a key is pressed; another waiter may take it first."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return future
 
     def any_of(self, keys: Collection[str]) -> bool:
         """Tell whether one of these keys was typed ahead."""
@@ -94,8 +97,8 @@ class Keys:
 
     def on_press(self, keys: Collection[str], stop: Callable[[], object]) -> None:
         """Call `stop` at the next press of one of these keys, once; the key is kept."""
-        self._barge = (keys, stop)
+        self._stops[stop] = keys
 
-    def ignore(self) -> None:
+    def ignore(self, stop: Callable[[], object]) -> None:
         """Forget what `on_press` was told."""
-        self._barge = None
+        self._stops.pop(stop, None)

@@ -12,7 +12,7 @@ import functools
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .errors import ConfigError, InstallRefused, shown
 from .handlers import HandlerTable
@@ -51,6 +51,8 @@ STOP_TIMEOUT = 5.0
 QUEUE_SHARE = 4
 QUEUE_LEAST = 256
 QUEUE_MOST = 10_000
+
+_T = TypeVar("_T")
 
 Hook = Callable[[], Awaitable[None] | None]
 ResyncHook = Callable[[Resync], Awaitable[None] | None]
@@ -250,7 +252,7 @@ class Life:
         if name == "timeout":
             self._set_limit(taken)
 
-    def spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    def spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Run work as a task of this life; a failure is logged."""
         task = asyncio.create_task(work)
         self._spawned.add(task)

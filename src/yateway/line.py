@@ -303,7 +303,7 @@ class Line:
         finally:
             del self._awaited[future]
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Run work beside the call's own code; it is cancelled when the call ends.
 
         Raises:

@@ -33,6 +33,7 @@ from .wire.frames import PRIORITY_DEFAULT, Uninstall, Watch
 
 __all__ = ["Module"]
 
+_T = TypeVar("_T")
 _H = TypeVar("_H", bound=HandlerFunction)
 _W = TypeVar("_W", bound=WatcherFunction)
 _K = TypeVar("_K", bound=Hook)
@@ -252,7 +253,7 @@ class Module(Sender):
         for link in self._life.links(numbers) if self._life else ():
             await link.command(Uninstall(name))
 
-    def spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    def spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Run work beside the handlers; a failure is logged, and it is cancelled at the end.
 
         Raises:

@@ -49,6 +49,12 @@ class _Away:
         self.back: asyncio.Future[Dialled] = asyncio.get_running_loop().create_future()
         self.timer: asyncio.TimerHandle | None = None
 
+    def talk(self) -> None:
+        """Take note that somebody talks to the person: there is no limit to that."""
+        self.answered = True
+        if self.timer is not None:
+            self.timer.cancel()
+
 
 class MovingLine(Line):
     """A call whose person can be connected elsewhere."""
@@ -125,8 +131,19 @@ class MovingLine(Line):
             answer = await self._execute(self.board.target, {})
             self.returned(answer["peerid"])
 
+    @property
+    def dialling(self) -> bool:
+        """Whether `dial` calls somebody for the person and nobody has answered yet.
+
+        So it is the call to be picked up: `await mine.join(theirs)`, whose `dial` then returns when
+        that talk is over.
+        """
+        return self._away is not None and not (self._away.answered or self._away.returning)
+
     async def join(self, other: MovingLine) -> None:
         """Connect the persons of two calls with each other; both calls go on without us.
+
+        A call that is not answered yet is answered by that.
 
         Raises:
             CallFailed: the engine could not do it.
@@ -142,6 +159,8 @@ class MovingLine(Line):
                 raise self._not_moved(other.id, answer)
             self._left(other.id)
             other._left(self.id)
+        await self._met(other)
+        await other._met(self)
 
     async def conference(self, room: str, **params: Value) -> Conference:
         """Move the person into a conference; it is made when they are the first there.
@@ -154,21 +173,21 @@ class MovingLine(Line):
             CallFailed: the engine could not do it, for example because the room is full.
             CallEnded: the call is over.
         """
-        conference = self.board.room(room)
-        # `lonely`: whoever is alone there stays; without, the engine would hang up.
-        settings: dict[str, Value] = {"lonely": True, "notify": conference.notify, **params}
-        await self._execute(f"conf/{room}", settings)
+        with self.board.entering(room) as conference:
+            # `lonely`: whoever is alone there stays; without, the engine would hang up.
+            settings: dict[str, Value] = {"lonely": True, "notify": conference.notify, **params}
+            answer = await self._execute(f"conf/{room}", settings)
+            conference.joined(answer.get("peerid", ""), self.id)
         return conference
 
     # What the switchboard tells
 
     def told(self, message: Message) -> None:
         super().told(message)
-        if message.name == "call.answered" and self._away is not None:
+        # Told by the person's own channel it says nothing of the one that was called.
+        if message.name == "call.answered" and message.get("id") != self.id and self._away:
             self.peer = message.get("id", self.peer)
-            self._away.answered = True
-            if self._away.timer is not None:
-                self._away.timer.cancel()
+            self._away.talk()
 
     def abandoned(self, message: Message) -> bool:
         """Take note that the person's peer has gone, before the engine hangs up.
@@ -236,6 +255,14 @@ class MovingLine(Line):
                 raise self._not_moved(route.retvalue, answer)
             self._left(answer.get("peerid", ""))
         return answer
+
+    async def _met(self, other: MovingLine) -> None:
+        """Take note that the person talks to that of another call, and tell an unanswered one."""
+        if self._away is not None:
+            self._away.talk()
+        if not (self.answered or self.ended):
+            await self.board.act(other.id, "call.answered", {"targetid": self.id})
+            self.status = "answered"
 
     def _left(self, peer: str) -> None:
         if self.leg:

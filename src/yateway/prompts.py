@@ -6,12 +6,21 @@ It must not open a file; the engine does.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
 
+from .errors import UnsafePath, shown
 from .language import Language
 from .paths import safe_path
 from .sound import PLAY
 
-__all__ = ["Prompts"]
+__all__ = ["Files", "Prompts"]
+
+Piece: TypeAlias = str | int | os.PathLike[str]
+#: What can be played: a file by its name below `sounds`; a number, which is said; the path of a
+#: file below `sounds` or `recordings`; several of them one after the other.
+Files: TypeAlias = Piece | Sequence[Piece]
 
 
 class Prompts:
@@ -35,13 +44,34 @@ class Prompts:
         self._recordings = recordings
         self._language = self.language(language)
 
-    def sound(self, file: str) -> str:
-        """Return the engine's source for a file below `sounds`.
+    def sources(self, files: Files) -> list[str]:
+        """Return the engine's sources for what is to be played.
 
         Raises:
-            UnsafePath, ConfigError: as `safe_path`.
+            UnsafePath: a name or path leads out of the folders; or as `safe_path`.
+            ConfigError: as `safe_path`.
         """
+        pieces = [files] if isinstance(files, str | int | os.PathLike) else files
+        sources: list[str] = []
+        for piece in pieces:
+            if isinstance(piece, int):
+                sources += map(self._sound, self._language.number(piece))
+            elif isinstance(piece, str):
+                sources.append(self._sound(piece))
+            else:
+                sources.append(PLAY + self._known(Path(piece)))
+        return sources
+
+    def _sound(self, file: str) -> str:
         return PLAY + safe_path(self._sounds, file)
+
+    def _known(self, path: Path) -> str:
+        """Return a path if it lies in one of our folders, each by its name or where it leads."""
+        for root in (self._sounds, self._recordings):
+            for folder in (Path(root), Path(root).resolve()) if root else ():
+                if path.is_relative_to(folder):
+                    return safe_path(root, str(path.relative_to(folder)))
+        raise UnsafePath(f"{shown(str(path))} is neither below `sounds` nor below `recordings`")
 
     def recording(self, file: str) -> str:
         """Return the path of a file below `recordings`.

@@ -84,6 +84,9 @@ class Recorded:
         """Whether there is something to listen to."""
         return self.end is not RecordingEnd.FAILED and self.size != 0
 
+    def __fspath__(self) -> str:
+        return self.path
+
 
 # What `reason` of chan.notify says; none means that the file could not be opened.
 _ENDS = {"eof": Playback.EOF, "replaced": Playback.REPLACED, "maxlen": Playback.LIMIT}

@@ -15,8 +15,10 @@ import itertools
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from .call import Call
 from .conference import Conference
@@ -35,6 +37,8 @@ from .scope import Scope, is_only
 from .sound import Playback
 
 __all__ = ["CLEAN_UP", "CallFunction", "Messenger", "Switchboard"]
+
+_T = TypeVar("_T")
 
 CallFunction: TypeAlias = Callable[[Call], Coroutine[Any, Any, object]]
 
@@ -64,7 +68,7 @@ class Messenger(Protocol):
 
     async def dispatch(self, message: str, params: Mapping[str, Value], /) -> Message: ...
 
-    def spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]: ...
+    def spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]: ...
 
 
 class Switchboard:
@@ -287,7 +291,7 @@ class Switchboard:
 
     # What calls ask for
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Run work beside everything else; a failure is logged."""
         return self._messenger.spawn(work)
 
@@ -347,13 +351,34 @@ class Switchboard:
         """Expect nothing more for a notify id."""
         self._notified.pop(notify, None)
 
-    def room(self, name: str) -> Conference:
-        """Return the conference of that name; all our calls share it."""
-        conference = self._rooms.get(name)
+    @contextmanager
+    def entering(self, room: str) -> Iterator[Conference]:
+        """Give the conference of that name, which all our calls share, to enter it in the block."""
+        conference = self._rooms.get(room)
         if conference is None:
-            conference = self._rooms[name] = Conference(name, self.dispatch)
-            conference.notify = self.expect(conference.notified)
-        return conference
+            conference = self._rooms[room] = Conference(room, self.dispatch)
+            conference.notify = self.expect(partial(self._in_room, conference))
+        try:
+            with conference.entering():
+                yield conference
+        finally:
+            self._close_if_deserted(conference)
+
+    def _in_room(self, conference: Conference, message: Message) -> None:
+        if message.get("event") == "dtmf":
+            # The room has made its own message of the key (conference.cpp, alterMsg).
+            if (call := self.calls.get(message.get("peerid", ""))) is not None:
+                call.told(Message("chan.dtmf", message))
+            return
+        conference.notified(message)
+        if message.get("event") == "destroyed":
+            self._close_if_deserted(conference)
+
+    def _close_if_deserted(self, conference: Conference) -> None:
+        # A room that is made anew while the end of the old one is told has members by then.
+        if conference.deserted and self._rooms.get(conference.room) is conference:
+            del self._rooms[conference.room]
+            self.forget(conference.notify)
 
     def originate(
         self, target: str | Route | Fork, *, timeout: float | None, **params: Value

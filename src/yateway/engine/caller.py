@@ -32,6 +32,8 @@ __all__ = ["LIMIT", "Caller", "NotHappened", "diagram"]
 LIMIT: Final = 10.0
 #: Lines of a diagram that a failure shows, the last ones.
 LADDER_LINES: Final = 80
+#: Sources that nobody hears.
+_SILENT: Final = frozenset({"wave/play/-", "tone/silence"})
 #: Statuses of a calling telephone that a person would notice.
 _TOLD: Final = frozenset({"progressing", "ringing", "answered", "rejected"})
 
@@ -108,7 +110,7 @@ class Caller:
     @property
     def hearing(self) -> str:
         """What sounds in its ear now, as "wave/play/FILE" or "tone/dial"; empty is silence."""
-        return self.leg.hears
+        return "" if self.leg.hears in _SILENT else self.leg.hears
 
     # What it does
 
@@ -216,7 +218,7 @@ class Caller:
             NotHappened: something sounded all the time, or the call ended first.
         """
         __tracebackhide__ = True
-        if self.leg.hears or self.leg.hung_up:
+        if self.hearing or self.leg.hung_up:
             await self._sound("hear silence", lambda name: not name, within)
 
     async def ringing(self, *, within: float | None = None) -> None:
@@ -390,8 +392,9 @@ class Caller:
         if source is not self._source:
             # The same file played again is another sound.
             self._source = source
-            name = source.name if source is not None else ""
-            self.heard.append((self._note(f"hears {name or 'nothing'}"), name))
+            name = _name(source)
+            if name or (self.heard and self.heard[-1][1]):
+                self.heard.append((self._note(f"hears {name or 'nothing'}"), name))
 
     def _note(self, text: str) -> float:
         """Write into the recording, and return the time there."""
@@ -400,6 +403,11 @@ class Caller:
         entries = self._record.entries
         # A recording that is written as it grows keeps none.
         return entries[-1].time if entries else asyncio.get_running_loop().time()
+
+
+def _name(source: Source | None) -> str:
+    """Return what a person would call a sound; empty for silence, however it is made."""
+    return "" if source is None or source.name in _SILENT else source.name
 
 
 def _sound_name(name: str) -> str:
