@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -30,6 +31,12 @@ hypothesis.settings.load_profile("yateway")
 
 class StillRunning(KeyboardInterrupt):
     """Raised inside a test that hangs: the one kind of exception that no task keeps to itself."""
+
+
+def pytest_collection_finish() -> None:
+    # Each coroutine test ends with a collection, which need not look at what importing left behind.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -16,11 +16,13 @@ PATIENCE = 15.0
 #: Seconds that it may take to end.
 END_PATIENCE = 4.0
 
+#: Of yate.conf [general]: as many messages at a time as in the recordings.
+WORKERS = "minworkers=8\nmaxworkers=20"
+
 YATE_CONF = """\
 [general]
 modload=disable
-minworkers=8
-maxworkers=20
+{general}
 
 [modules]
 {modules}
@@ -56,7 +58,7 @@ class RealEngine:
         log: the file with all that it prints.
     """
 
-    def __init__(self, folder: Path, more: str, modules: Iterable[str]) -> None:
+    def __init__(self, folder: Path, more: str, modules: Iterable[str], general: str) -> None:
         port = free_port()
         self.folder = folder
         self._socket = folder / "yate.sock"
@@ -64,7 +66,7 @@ class RealEngine:
         self.unix = f"unix://{self._socket}"
         self.log = folder / "yate.log"
         loaded = "\n".join(f"{module}.yate=yes" for module in ("extmodule", *modules))
-        (folder / "yate.conf").write_text(YATE_CONF.format(modules=loaded))
+        (folder / "yate.conf").write_text(YATE_CONF.format(general=general, modules=loaded))
         text = EXTMODULE_CONF.format(port=port, folder=folder, more=more)
         (folder / "extmodule.conf").write_text(text)
 
@@ -75,6 +77,7 @@ class RealEngine:
             self._process = await asyncio.create_subprocess_exec(
                 prefix / "bin" / "yate",
                 *("-c", self.folder),
+                cwd=self.folder,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -120,15 +123,18 @@ class RealEngine:
 
 
 @asynccontextmanager
-async def real_engine(more: str = "", modules: Iterable[str] = ()) -> AsyncIterator[RealEngine]:
+async def real_engine(
+    more: str = "", modules: Iterable[str] = (), general: str = WORKERS
+) -> AsyncIterator[RealEngine]:
     """Run a real engine while the block lasts.
 
     Args:
         more: further sections of its extmodule.conf; `{folder}` is the folder of its files.
         modules: what it loads beside extmodule.
+        general: further lines of the section general of its yate.conf.
     """
     with tempfile.TemporaryDirectory(prefix="yateway-") as folder:
-        engine = RealEngine(Path(folder), more.replace("{folder}", folder), modules)
+        engine = RealEngine(Path(folder), more.replace("{folder}", folder), modules, general)
         await engine.start()
         try:
             yield engine

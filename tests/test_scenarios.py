@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_engine import RealEngine, free_port, real_engine
+from tests.engine.record_scenes import MODULES as MODULES_OF_SCENES
+from tests.engine.scenes import prepare
+from tests.real_engine import WORKERS, RealEngine, free_port, real_engine
 from yateway.engine import Recording
-from yateway.engine.replaying import compare, replay
-from yateway.engine.staging import configuration, whole_lines
+from yateway.engine.replaying import Difference, compare, replay
+from yateway.engine.staging import settings, whole_lines
 from yateway.transport import Transport, opener_of
 
 pytestmark = [pytest.mark.yate, pytest.mark.real_clock]
@@ -22,18 +24,16 @@ DATA = Path(__file__).parent / "data"
 CALLS = ("rmanager", "dumbchan", "tonegen", "wavefile", "callgen", "cdrbuild", "regexroute")
 ALL = (*CALLS, "callfork", "conference")
 #: The modules that the engine of each folder of recordings had loaded.
-MODULES = {"transcripts": ALL, "more": ()}
+MODULES = {"transcripts": ALL, "more": (), "recordings": MODULES_OF_SCENES}
 #: Handlers of one priority are asked in the order of their addresses in memory, and of messages
 #: that come at once the engine's threads take now one first and now another. At the very end an
-#: answer may still get out before its connection closes.
-BY_CHANCE = {"priority", "maxqueue", "halt"}
-#: Its script lies elsewhere.
-ELSEWHERE = {"ivr_stdio"}
+#: answer may still get out before its connection closes. So the real engine has several histories,
+#: of which the recorded one is the embedded engine's: it is given some tries to show that one.
+BY_CHANCE = {"priority": 1, "maxqueue": 1, "halt": 1}
 FILES = [
     path
-    for folder in (DATA / "transcripts", DATA / "transcripts" / "more")
-    for path in sorted(folder.glob("*.jsonl"))
-    if path.stem not in BY_CHANCE | ELSEWHERE
+    for folder in ("transcripts", "transcripts/more", "recordings")
+    for path in sorted((DATA / folder).glob("*.jsonl"))
 ]
 
 
@@ -88,11 +88,22 @@ def listeners(ports: dict[str, int]) -> str:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 async def test_the_real_engine_agrees_with_the_recording(file: Path) -> None:
     """No line is missing, unexpected or out of order."""
+    for _ in range(BY_CHANCE.get(file.stem, 1)):
+        differences = await played(file)
+        if not differences:
+            break
+    assert [str(difference) for difference in differences] == []
+
+
+async def played(file: Path) -> list[Difference]:
+    """Play a recording against a fresh real engine and return what differs."""
     recording = whole_lines(Recording.from_file(file))
     ports = {name: free_port() for name in ("t1", "t2", "c1")}
-    more = f"{configuration(recording)}\n{listeners(ports)}"
-    async with real_engine(more, MODULES[file.parent.name]) as engine:
+    more = f"[general]\n{settings(recording, 'extmodule.conf')}\n{listeners(ports)}"
+    general = settings(recording, "yate.conf") or WORKERS
+    async with real_engine(more, MODULES[file.parent.name], general) as engine:
+        prepare(engine.folder)
         stage = Stage(engine, ports)
-        played = await replay(recording, stage.connect, stage.act)
+        actual = await replay(recording, stage.connect, stage.act)
         await stage.end()
-    assert [str(difference) for difference in compare(recording, played)] == []
+    return compare(recording, actual)

@@ -9,33 +9,39 @@ Each scene runs on a fresh engine, so that its numbers are the same each time, a
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
-import signal
 import sys
-import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.engine.scenes import SCENES, prepare
+from tests.real_engine import real_engine
 from yateway.engine.recording import Recording
+from yateway.engine.staging import settings
 from yateway.transport import Transport, open_unix
 
 FOLDER = Path(__file__).parent.parent / "data" / "recordings"
 MODULES = (
-    *("extmodule", "rmanager", "dumbchan", "tonegen", "wavefile", "callgen", "cdrbuild"),
+    *("rmanager", "dumbchan", "tonegen", "wavefile", "callgen", "cdrbuild"),
     *("regexroute", "callfork", "conference", "pbx"),
 )
-PATIENCE = 15.0
+LISTENERS = """
+[listener u1]
+type=unix
+path={folder}/u1
+role=global
+
+[listener u2]
+type=unix
+path={folder}/u2
+"""
 
 
 class Scene:
     """A running engine, and connections to it whose lines are kept."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, recording: Recording) -> None:
         self.folder = folder
-        self.recording = Recording()
+        self.recording = recording
         self._heard: dict[str, list[str]] = {}
         self._news = asyncio.Event()
         self._transports: dict[str, Transport] = {}
@@ -104,54 +110,32 @@ class Scene:
             self._news.set()
 
 
-async def record(name: str, play: Callable[[Scene], Awaitable[None]]) -> None:
+async def record(name: str) -> None:
     """Run a scene on a fresh engine."""
-    folder = Path(tempfile.mkdtemp(prefix="yateway-scene-"))
-    (folder / "yate.conf").write_text(
-        "[general]\nmodload=disable\nminworkers=8\nmaxworkers=20\n\n[modules]\n"
-        + "".join(f"{module}.yate=yes\n" for module in MODULES)
-    )
-    (folder / "extmodule.conf").write_text(
-        f"[listener u1]\ntype=unix\npath={folder}/u1\nrole=global\n"
-        f"[listener u2]\ntype=unix\npath={folder}/u2\n"
-    )
-    prepare(folder)
-    prefix = Path(os.environ["YATEWAY_YATE"])
-    with (folder / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            prefix / "bin" / "yate",
-            *("-c", folder, "-vvvvv"),
-            cwd=folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=os.environ | {"LD_LIBRARY_PATH": str(prefix / "lib")},
-        )
-    scene = Scene(folder)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not (folder / "u2").exists():
-                await asyncio.sleep(0.05)
-        await asyncio.sleep(0.2)
-        await play(scene)
-        scene.recording.to_file(FOLDER / f"{name}.jsonl")
-    except BaseException:
-        for entry in scene.recording.entries:
-            print(entry.time, entry.direction, entry.connection, entry.line or entry.event)
-        raise
-    finally:
-        await scene.end()
-        if process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-        await process.wait()
-        shutil.rmtree(folder)
+    play, notes = SCENES[name]
+    recording = Recording()
+    for note in notes:
+        recording.add("", "A", note.encode(), "note")
+    more = f"[general]\n{settings(recording, 'extmodule.conf')}{LISTENERS}"
+    async with real_engine(more, MODULES, settings(recording, "yate.conf")) as engine:
+        prepare(engine.folder)
+        scene = Scene(engine.folder, recording)
+        try:
+            await play(scene)
+        except BaseException:
+            for entry in recording.entries:
+                print(entry.time, entry.direction, entry.connection, entry.line or entry.event)
+            raise
+        finally:
+            await scene.end()
+    recording.to_file(FOLDER / f"{name}.jsonl")
 
 
 async def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     names = sys.argv[1:] or list(SCENES)
     results = await asyncio.gather(
-        *(record(name, SCENES[name]) for name in names), return_exceptions=True
+        *(record(name) for name in names), return_exceptions=True
     )
     for name, result in zip(names, results, strict=True):
         print(name, "recorded" if result is None else f"failed: {result!r}")

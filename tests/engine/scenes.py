@@ -6,6 +6,7 @@ It must not say what the engine answers: that is in the recordings.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,29 +14,46 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.engine.record_scenes import Scene
 
-__all__ = ["SCENES", "prepare"]
+__all__ = ["SCENES", "prepare", "scene"]
 
 Play = Callable[["Scene"], Awaitable[None]]
-SCENES: dict[str, Play] = {}
+#: By name: what modules do, and the notes that say how the engine is configured for it.
+SCENES: dict[str, tuple[Play, tuple[str, ...]]] = {}
 
 
-def scene(play: Play) -> Play:
-    """Enter a scene into the list."""
-    SCENES[play.__name__] = play
-    return play
+def scene(*, workers: int = 1, extmodule: str = "") -> Callable[[Play], Play]:
+    """Enter a scene into the list.
+
+    Args:
+        workers: how many messages of its queue the engine takes at a time. With one it has no
+            choice between several orders. A scene in which a module sends messages while a request
+            waits for it, or in which that is seen from outside, needs more.
+        extmodule: settings of extmodule.conf [general], separated by blanks.
+    """
+    notes = [f"yate.conf [general] minworkers={workers} maxworkers={workers}"]
+    if extmodule:
+        notes.append(f"extmodule.conf [general] {extmodule}")
+
+    def enter(play: Play) -> Play:
+        SCENES[play.__name__] = play, tuple(notes)
+        return play
+
+    return enter
 
 
 def prepare(folder: Path) -> None:
     """Put the files there that scenes name: relative to the engine's folder."""
     (folder / "short.slin").write_bytes(bytes(8000))  # half a second
     (folder / "long.slin").write_bytes(bytes(160000))  # ten seconds
+    scripts = Path(__file__).parent.parent / "data" / "scripts"
+    shutil.copytree(scripts, folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 PAIR = "%%>message:pair:0:call.execute::callto=dumb/far:caller=100:target=200:direct=dumb/near"
 QUIET = ("%%>setlocal:selfwatch:true", "%%>watch:")
 
 
-@scene
+@scene()
 async def dumb_pair(s: Scene) -> None:
     await s.open("w", "%%>watch:")
     await s.open("a", "%%>setlocal:trackparam:a")
@@ -73,7 +91,7 @@ async def dumb_pair(s: Scene) -> None:
     await asyncio.sleep(0.3)
 
 
-@scene
+@scene(workers=8)
 async def dumb_route(s: Scene) -> None:
     names = ("call.execute", "call.route", "chan.startup", "chan.hangup", "chan.connected")
     await s.open("w", *(f"%%>watch:{name}" for name in names), "%%>watch:chan.disconnected")
@@ -112,7 +130,7 @@ async def dumb_route(s: Scene) -> None:
     await asyncio.sleep(0.3)
 
 
-@scene
+@scene()
 async def chan_connect(s: Scene) -> None:
     await s.open("w", "%%>watch:")
     await s.open("a")
@@ -147,7 +165,7 @@ async def chan_connect(s: Scene) -> None:
     await asyncio.sleep(0.3)
 
 
-@scene
+@scene()
 async def drop_all(s: Scene) -> None:
     await s.open("w", "%%>watch:chan.disconnected", "%%>watch:chan.hangup")
     await s.open("a")
@@ -159,7 +177,7 @@ async def drop_all(s: Scene) -> None:
         await asyncio.sleep(0.2)
 
 
-@scene
+@scene()
 async def attach(s: Scene) -> None:
     await s.open("w", *(f"%%>watch:{name}" for name in ("chan.notify", "chan.attach")))
     await s.open("a")
@@ -202,7 +220,7 @@ async def attach(s: Scene) -> None:
     await asyncio.sleep(0.3)
 
 
-@scene
+@scene()
 async def drop_while_playing(s: Scene) -> None:
     await s.open("w", "%%>watch:")
     await s.open("a")
@@ -232,7 +250,7 @@ async def drop_while_playing(s: Scene) -> None:
     await asyncio.sleep(0.5)
 
 
-@scene
+@scene(workers=8)
 async def rescue(s: Scene) -> None:
     await s.open("w", "%%>watch:")
     await s.open("r", "%%>install:50:chan.disconnected")
@@ -255,7 +273,7 @@ async def rescue(s: Scene) -> None:
     await asyncio.sleep(0.3)
 
 
-@scene
+@scene()
 async def cdr(s: Scene) -> None:
     await s.open("w", "%%>watch:call.cdr")
     await s.open("a")
@@ -284,7 +302,7 @@ async def cdr(s: Scene) -> None:
     await asyncio.sleep(0.3)
 
 
-@scene
+@scene()
 async def status(s: Scene) -> None:
     await s.open("a")
     n = 0
@@ -304,7 +322,7 @@ async def status(s: Scene) -> None:
     await ask("engine.command::partline=drop:partword=du:complete=channels")
 
 
-@scene
+@scene()
 async def channel_link(s: Scene) -> None:
     await s.open("w", "%%>watch:")
     await s.open("ch", role="channel")
@@ -335,7 +353,7 @@ def fork(target: str, more: str = "") -> str:
     )
 
 
-@scene
+@scene()
 async def fork_answered(s: Scene) -> None:
     await s.open("w", "%%>watch:")
     await s.open("a")
@@ -363,7 +381,7 @@ async def fork_answered(s: Scene) -> None:
     await asyncio.sleep(0.2)
 
 
-@scene
+@scene()
 async def fork_groups(s: Scene) -> None:
     await s.open(
         "w",
@@ -390,7 +408,7 @@ async def fork_groups(s: Scene) -> None:
     await asyncio.sleep(0.2)
 
 
-@scene
+@scene()
 async def fork_listed(s: Scene) -> None:
     await s.open("w", "%%>watch:call.execute", "%%>watch:chan.hangup", "%%>watch:chan.replaced")
     await s.open("a")
@@ -425,7 +443,7 @@ def join(n: int, room: str, more: str = "") -> str:
     )
 
 
-@scene
+@scene()
 async def conference(s: Scene) -> None:
     await s.open("w", "%%>watch:")
     await s.open("a")
@@ -453,7 +471,7 @@ async def conference(s: Scene) -> None:
     await asyncio.sleep(0.2)
 
 
-@scene
+@scene()
 async def conference_rooms(s: Scene) -> None:
     await s.open(
         "w",
@@ -489,7 +507,7 @@ async def conference_rooms(s: Scene) -> None:
     await asyncio.sleep(0.3)
 
 
-@scene
+@scene()
 async def conference_recorded(s: Scene) -> None:
     await s.open("w", "%%>watch:chan.notify", "%%>watch:chan.disconnected", "%%>watch:call.execute")
     await s.open("a")
@@ -505,7 +523,7 @@ async def conference_recorded(s: Scene) -> None:
     await asyncio.sleep(0.2)
 
 
-@scene
+@scene()
 async def limits(s: Scene) -> None:
     await s.open("w", "%%>watch:chan.disconnected", "%%>watch:chan.hangup")
     await s.open("a")

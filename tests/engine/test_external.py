@@ -65,7 +65,7 @@ class Lines:
 async def test_it_agrees_with_the_recording() -> None:
     """The script of the recording lay elsewhere."""
     recording = Recording.from_file(DATA / "transcripts" / "ivr_stdio.jsonl")
-    place = DATA / "recordings" / "ivr_probe.sh"
+    place = DATA / "scripts" / "ivr_probe.sh"
     moved = Recording(
         [
             replace(e, line=e.line.replace("/srv/lab/ivr_probe.sh", str(place)))

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from .engine import Engine
 from .recording import Entry, Recording
 from .replaying import Difference, compare, replay
 
-__all__ = ["check_at", "check_embedded", "configuration", "lines_of_engine", "whole_lines"]
+__all__ = ["check_at", "check_embedded", "lines_of_engine", "settings", "whole_lines"]
 
 #: The yate.conf under which recordings are made, unless a note says otherwise.
 _MAIN = """\
@@ -43,20 +42,28 @@ callfork.yate=yes
 conference.yate=yes
 pbx.yate=yes
 """
-_CONFIGURED = "extmodule.conf [general] "
-_LOADED = "yate.conf [general] "
-_TREATED = ("SIGKILL", "SIGTERM", "restarted", _CONFIGURED)
+_TREATED = ("SIGKILL", "SIGTERM", "restarted", "extmodule.conf ")
 
 
-async def check_embedded(recording: Recording) -> list[Difference]:
+async def check_embedded(
+    recording: Recording, folder: str | Path | None = None
+) -> list[Difference]:
     """Play a recording against a fresh embedded engine and return what differs.
+
+    Args:
+        recording: what to play.
+        folder: where the configuration is written that the recording asks for; scripts that it
+            names lie below. None is an empty one for the time being.
 
     Raises:
         ConfigError: the recording asks for a configuration that cannot be used.
     """
     recording = whole_lines(recording)
-    with _folder(configuration(recording), _asked_for(recording, _LOADED)) as folder:
-        engine = Engine(conf=folder)
+    with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place:
+        for file, default in (("yate.conf", _MAIN), ("extmodule.conf", "")):
+            asked = settings(recording, file)
+            Path(place, file).write_text(f"[general]\n{asked}" if asked else default)
+        engine = Engine(conf=place)
         stage = _Stage(engine)
         await engine.start()
         try:
@@ -111,26 +118,13 @@ def whole_lines(recording: Recording) -> Recording:
     return Recording(entries)
 
 
-def configuration(recording: Recording) -> str:
-    """Return the lines of extmodule.conf that a note asks for, empty if none does."""
-    return _asked_for(recording, _CONFIGURED)
-
-
-def _asked_for(recording: Recording, file: str) -> str:
+def settings(recording: Recording, file: str) -> str:
+    """Return what a note asks for in the section `general` of a file, a setting a line."""
+    sign = f"{file} [general] "
     for entry in recording.entries:
-        if entry.event == "note" and entry.line.startswith(file):
-            settings = entry.line.removeprefix(file).split()
-            return "\n".join(["[general]", *settings, ""])
+        if entry.event == "note" and entry.line.startswith(sign):
+            return "".join(f"{setting}\n" for setting in entry.line.removeprefix(sign).split())
     return ""
-
-
-@contextmanager
-def _folder(configured: str, loaded: str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="yateway-") as name:
-        folder = Path(name)
-        (folder / "extmodule.conf").write_text(configured)
-        (folder / "yate.conf").write_text(loaded or _MAIN)
-        yield folder
 
 
 def _role(listener: str) -> str:
