@@ -13,6 +13,7 @@ import re
 import sys
 from pathlib import Path
 
+import tests.engine.flow_scenes  # enters its scenes
 from tests.engine.scenes import SCENES, prepare
 from tests.real_engine import real_engine
 from yateway.engine.recording import Recording
@@ -133,12 +134,10 @@ async def record(name: str) -> None:
 
 async def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    names = sys.argv[1:] or list(SCENES)
-    results = await asyncio.gather(
-        *(record(name) for name in names), return_exceptions=True
-    )
-    for name, result in zip(names, results, strict=True):
-        print(name, "recorded" if result is None else f"failed: {result!r}")
+    for name in sys.argv[1:] or SCENES:
+        # One after the other: pauses are part of a recording.
+        await record(name)
+        print(name, "recorded")
 
 
 if __name__ == "__main__":

@@ -92,14 +92,18 @@ class ScriptSession(Protocol):
 
 
 class _ScriptSource(Source):
-    """What a script says: read from a pipe, handed over at the pace of speech."""
+    """What a script says: read from a pipe, handed over at the pace of speech.
+
+    That pace is counted from the start of the call. What a script says after a pause is therefore
+    handed over as fast as it can, until as much is said as there was time for: so the real engine.
+    """
 
     def __init__(self, name: str, pipe: int) -> None:
         super().__init__(name)
         self._listeners: list[Consumer] = []
         self._pipe = pipe
         self._rest = b""
-        self._next = 0.0
+        self._next = self._loop.time()
         self._ticks: asyncio.TimerHandle | None = None
         os.set_blocking(pipe, False)
         self._loop.add_reader(pipe, self._readable)
@@ -136,8 +140,6 @@ class _ScriptSource(Source):
         if len(self._rest) >= AHEAD:
             self._loop.remove_reader(self._pipe)
         if self._ticks is None:
-            # A pause of the script is no debt: sound that comes later is spoken later.
-            self._next = max(self._next, self._loop.time())
             self._ticks = self._loop.call_at(self._next, self._speak)
 
     def _speak(self) -> None:

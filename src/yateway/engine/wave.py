@@ -314,7 +314,7 @@ class Wave(Driver):
             path,
             end,
             notify,
-            maxlen=number(message, "maxlen", 0),
+            maxlen=number(message, "maxlen", 0) % 2**32,  # so that a negative one is no limit
             append=flag(message, "append"),
         )
 

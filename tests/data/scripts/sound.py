@@ -4,6 +4,7 @@
 Its argument is the number of bytes, and what it does with them: hear, say, or both.
 """
 
+import contextlib
 import os
 import sys
 
@@ -18,7 +19,8 @@ if does != "say":
         heard += os.read(3, int(count) - len(heard))
     tell(f"heard {len(heard)}")
 if does != "hear":
-    os.write(4, heard or bytes(int(count)))
-    tell("said")
+    tell("speaks")
+    with contextlib.suppress(BrokenPipeError):
+        os.write(4, heard or bytes(int(count)))
 while read():
     pass

@@ -20,10 +20,13 @@ def tell(what: str) -> None:
 def read() -> list[str]:
     """Return the fields of the next line from the engine, none at the end; tell the line.
 
-    A request is told from its name on: its id and time are others each time.
+    A request is told from its name on, and without `handlers`: its id and time are others each
+    time, and so are the engine's own handlers.
     """
     line = sys.stdin.readline().rstrip("\n")
+    if not line:
+        return []
     fields = line.split(":")
-    if line:
-        tell(":".join(fields[3:]) if fields[0] == "%%>message" else line)
-    return fields if line else []
+    told = [field for field in fields if not field.startswith("handlers=")]
+    tell(":".join(told[3:] if told[0] == "%%>message" else told))
+    return fields
