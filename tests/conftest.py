@@ -33,12 +33,6 @@ class StillRunning(KeyboardInterrupt):
     """Raised inside a test that hangs: the one kind of exception that no task keeps to itself."""
 
 
-def pytest_collection_finish() -> None:
-    # Each coroutine test ends with a collection, which need not look at what importing left behind.
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("yate"):
         prefix = os.environ.get("YATEWAY_YATE")
@@ -57,7 +51,29 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     # A property is tried on a hundred examples and more.
     limit = LONG_LIMIT if real or property_test else LIMIT
     with time_limit(limit):
-        return (yield)
+        result = yield
+    if iscoroutinefunction(test):
+        # It has just collected; what is left the next one need not look at. Thousands of such
+        # looks at all that pytest keeps would take a third of the suite's time.
+        gc.freeze()
+    return result
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # for the last look, after which warnings still fail the run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how many scenarios agree, of how many that were played."""
+    for engine in ("embedded", "real"):
+        passed, failed = (
+            sum(f"_the_{engine}_engine_agrees" in report.nodeid for report in reports)
+            for outcome in ("passed", "failed")
+            for reports in [terminalreporter.getreports(outcome)]
+        )
+        if passed + failed:
+            total = passed + failed
+            terminalreporter.write_line(f"{passed} of {total} scenarios agree, {engine} engine")
 
 
 @contextlib.contextmanager

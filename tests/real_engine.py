@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-#: Seconds until the engine must listen; it takes about two.
+#: Seconds until the engine must listen; it takes about two. What it listens on last tells that.
 PATIENCE = 15.0
 #: Seconds that it may take to end.
 END_PATIENCE = 4.0
@@ -29,6 +29,8 @@ modload=disable
 """
 
 EXTMODULE_CONF = """\
+{more}
+
 [listener test]
 type=tcp
 addr=127.0.0.1
@@ -37,8 +39,6 @@ port={port}
 [listener local]
 type=unix
 path={folder}/yate.sock
-
-{more}
 """
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.engine.scenes import PAIR, join, scene
+from tests.engine.scenes import PAIR, SCENES, join, scene
 
 if TYPE_CHECKING:
     from tests.engine.record_scenes import Scene
+
+__all__ = ["SCENES"]
 
 
 def call(target: str, more: str = "") -> str:
@@ -83,7 +85,7 @@ async def script_without_channel(s: Scene) -> None:
 
 @scene(extmodule="scripts_dir=scripts")
 async def script_asked_too_late(s: Scene) -> None:
-    await s.open("w", "%%>watch:")
+    await s.open("w", "%%>watch:call.execute", "%%>watch:chan.hangup")
     await s.open("a")
     await s.ask("a", call("external/nochan/move.py"))
     await asyncio.sleep(0.2)
@@ -396,7 +398,9 @@ async def recorded(s: Scene) -> None:
     await attach(9, "consumer=")
     await s.ask("a", masquerade("a", "dumb/2", "chan.attach", ":source=wave/play/a.au:notify=p/1"))
     await asyncio.sleep(0.5)
-    await s.ask("a", masquerade("b", "dumb/2", "chan.attach", ":source=wave/play/c.alaw:notify=p/2"))
+    await s.ask(
+        "a", masquerade("b", "dumb/2", "chan.attach", ":source=wave/play/c.alaw:notify=p/2")
+    )
     await asyncio.sleep(0.5)
     await s.ask("a", "%%>message:bye:0:call.drop::id=dumb/1:reason=bye")
     await asyncio.sleep(0.3)

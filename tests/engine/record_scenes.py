@@ -13,8 +13,8 @@ import re
 import sys
 from pathlib import Path
 
-import tests.engine.flow_scenes  # enters its scenes
-from tests.engine.scenes import SCENES, prepare
+from tests.engine.flow_scenes import SCENES
+from tests.engine.scenes import prepare
 from tests.real_engine import real_engine
 from yateway.engine.recording import Recording
 from yateway.engine.staging import settings

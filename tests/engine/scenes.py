@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from yateway.engine import Recording
 
 if TYPE_CHECKING:
     from tests.engine.record_scenes import Scene
 
-__all__ = ["SCENES", "SCRIPTS", "prepare", "scene"]
+__all__ = ["SCENES", "load", "prepare", "scene"]
 
 Play = Callable[["Scene"], Awaitable[None]]
 SCRIPTS = Path(__file__).parent.parent / "data" / "scripts"
@@ -52,6 +55,17 @@ def prepare(folder: Path) -> None:
         # This Python without its packages: it starts sooner.
         copy.write_text(script.read_text().replace("/usr/bin/env python3", f"{sys.executable} -S"))
         copy.chmod(script.stat().st_mode)
+
+
+def load(file: Path) -> Recording:
+    """Read a recording; the script that was somewhere else when it was made is among ours."""
+    ours = str(SCRIPTS / "ivr_probe.sh")
+    return Recording(
+        [
+            replace(entry, line=entry.line.replace("/srv/lab/ivr_probe.sh", ours))
+            for entry in Recording.from_file(file).entries
+        ]
+    )
 
 
 PAIR = "%%>message:pair:0:call.execute::callto=dumb/far:caller=100:target=200:direct=dumb/near"

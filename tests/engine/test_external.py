@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from yateway import Message
-from yateway.engine import Engine, Recording
-from yateway.engine.staging import check_embedded
+from yateway.engine import Engine
+from yateway.engine.external import _ScriptSource
+from yateway.engine.media import Consumer
+from yateway.testing import VirtualClockLoop
 
 pytestmark = pytest.mark.real_clock
-
-DATA = Path(__file__).parent.parent / "data"
 
 ACCEPT = """\
 import os, sys, time
@@ -60,19 +60,6 @@ class Lines:
             while len(self.told) < count:
                 self.news.clear()
                 await self.news.wait()
-
-
-async def test_it_agrees_with_the_recording() -> None:
-    """The script of the recording lay elsewhere."""
-    recording = Recording.from_file(DATA / "transcripts" / "ivr_stdio.jsonl")
-    place = DATA / "scripts" / "ivr_probe.sh"
-    moved = Recording(
-        [
-            replace(e, line=e.line.replace("/srv/lab/ivr_probe.sh", str(place)))
-            for e in recording.entries
-        ]
-    )
-    assert [str(d) for d in await check_embedded(moved)] == []
 
 
 async def test_a_script_answers_a_call_and_ends_with_it(tmp_path: Path) -> None:
@@ -283,3 +270,30 @@ async def test_a_call_outlives_the_lines_of_a_script_that_speaks(
             began = loop.time()
             await leg.until(lambda: leg.hung_up)
         assert least <= loop.time() - began < least + 0.6
+
+
+def test_sound_after_a_pause_makes_up_for_it() -> None:
+    """A script that was silent for a second may say a second at once; then its pace counts."""
+    heard: list[tuple[float, int]] = []
+
+    class Ear(Consumer):
+        needs = 1
+
+        def consume(self, data: bytes, blocks: int) -> None:
+            heard.append((asyncio.get_running_loop().time(), len(data)))
+
+    async def speak() -> None:
+        ours, theirs = os.pipe()
+        source = _ScriptSource("script", ours)
+        Ear().listen(source)
+        await asyncio.sleep(1)
+        with os.fdopen(theirs, "wb") as mouth:
+            mouth.write(bytes(16000 + 1600))
+        await asyncio.sleep(1)
+        source.release()
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        runner.run(speak())
+    assert sum(count for _, count in heard) == 17600
+    assert [round(time, 2) for time, _ in heard[:51]] == [1.0] * 51
+    assert [round(time, 2) for time, _ in heard[51:]] == [1.02, 1.04, 1.06, 1.08]

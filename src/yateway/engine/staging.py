@@ -60,9 +60,7 @@ async def check_embedded(
     """
     recording = whole_lines(recording)
     with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place:
-        for file, default in (("yate.conf", _MAIN), ("extmodule.conf", "")):
-            asked = settings(recording, file)
-            Path(place, file).write_text(f"[general]\n{asked}" if asked else default)
+        _configure(Path(place), recording)
         engine = Engine(conf=place)
         stage = _Stage(engine)
         await engine.start()
@@ -125,6 +123,12 @@ def settings(recording: Recording, file: str) -> str:
         if entry.event == "note" and entry.line.startswith(sign):
             return "".join(f"{setting}\n" for setting in entry.line.removeprefix(sign).split())
     return ""
+
+
+def _configure(folder: Path, recording: Recording) -> None:
+    for file, default in (("yate.conf", _MAIN), ("extmodule.conf", "")):
+        asked = settings(recording, file)
+        (folder / file).write_text(f"[general]\n{asked}" if asked else default)
 
 
 def _role(listener: str) -> str:
