@@ -152,7 +152,7 @@ async def script_refuses(s: Scene) -> None:
 # Digits
 
 
-@scene(workers=8)
+@scene(workers=2)
 async def waiting_digit(s: Scene) -> None:
     await s.open("w", "%%>watch:chan.dtmf", "%%>watch:chan.attach", "%%>watch:chan.notify")
     await s.open("r", "%%>install:50:chan.dtmf")
@@ -196,7 +196,7 @@ async def digits(s: Scene) -> None:
     )
 
 
-@scene(workers=8)
+@scene()
 async def overlapped(s: Scene) -> None:
     await s.open("w", "%%>watch:call.route", "%%>watch:call.execute", "%%>watch:chan.dtmf")
     await s.open("r", "%%>install:50:call.route")
@@ -318,7 +318,7 @@ async def three_way(s: Scene) -> None:
     await asyncio.sleep(0.3)
 
 
-@scene(workers=8)
+@scene()
 async def queue(s: Scene) -> None:
     names = ("call.answered", "chan.connected", "chan.disconnected", "chan.hangup")
     await s.open("w", *(f"%%>watch:{name}" for name in names))
@@ -342,7 +342,7 @@ async def queue(s: Scene) -> None:
 # When the far end leaves
 
 
-@scene(workers=8)
+@scene(workers=2)
 async def rescued_by_leg(s: Scene) -> None:
     await s.open("w", "%%>watch:chan.disconnected", "%%>watch:chan.hangup", "%%>watch:call.execute")
     await s.open("r", "%%>install:50:chan.disconnected:id:dumb/1")
@@ -358,7 +358,7 @@ async def rescued_by_leg(s: Scene) -> None:
     await asyncio.sleep(0.1)
 
 
-@scene(workers=8)
+@scene()
 async def renamed_disconnect(s: Scene) -> None:
     names = ("chan.disconnected", "chan.hangup", "chan.notify")
     await s.open("w", *(f"%%>watch:{name}" for name in names))

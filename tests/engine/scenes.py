@@ -31,7 +31,7 @@ def scene(*, workers: int = 1, extmodule: str = "") -> Callable[[Play], Play]:
     Args:
         workers: how many messages of its queue the engine takes at a time. With one it has no
             choice between several orders. A scene in which a module sends messages while a request
-            waits for it, or in which that is seen from outside, needs more.
+            waits for it needs two.
         extmodule: settings of extmodule.conf [general], separated by blanks.
     """
     notes = [f"yate.conf [general] minworkers={workers} maxworkers={workers}"]
@@ -110,7 +110,7 @@ async def dumb_pair(s: Scene) -> None:
     await asyncio.sleep(0.3)
 
 
-@scene(workers=8)
+@scene()
 async def dumb_route(s: Scene) -> None:
     names = ("call.execute", "call.route", "chan.startup", "chan.hangup", "chan.connected")
     await s.open("w", *(f"%%>watch:{name}" for name in names), "%%>watch:chan.disconnected")
@@ -269,7 +269,7 @@ async def drop_while_playing(s: Scene) -> None:
     await asyncio.sleep(0.5)
 
 
-@scene(workers=8)
+@scene(workers=2)
 async def rescue(s: Scene) -> None:
     await s.open("w", "%%>watch:")
     await s.open("r", "%%>install:50:chan.disconnected")
@@ -282,6 +282,7 @@ async def rescue(s: Scene) -> None:
     await s.hear("r", r"%%<message:")
     await asyncio.sleep(0.1)
     s.say("r", "%%>message::0:call.progress::targetid=dumb/1")
+    await asyncio.sleep(0.05)
     s.say("r", f"%%<message:{found[1]}:true:chan.disconnected:")
     await asyncio.sleep(0.2)
     await s.ask("a", "%%>message:2:0:chan.locate::id=dumb/1")
