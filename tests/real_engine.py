@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,9 +42,10 @@ path={folder}/yate.sock
 """
 
 
-def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a TCP or UDP port that nobody has."""
+    with socket.socket(type=kind) as free:
+        free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     return port
 
@@ -58,7 +59,14 @@ class RealEngine:
         log: the file with all that it prints.
     """
 
-    def __init__(self, folder: Path, more: str, modules: Iterable[str], general: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        more: str,
+        modules: Iterable[str],
+        general: str,
+        files: Mapping[str, str],
+    ) -> None:
         port = free_port()
         self.folder = folder
         self._socket = folder / "yate.sock"
@@ -69,6 +77,8 @@ class RealEngine:
         (folder / "yate.conf").write_text(YATE_CONF.format(general=general, modules=loaded))
         text = EXTMODULE_CONF.format(port=port, folder=folder, more=more)
         (folder / "extmodule.conf").write_text(text)
+        for name, text in files.items():
+            (folder / name).write_text(text)
 
     async def start(self) -> None:
         """Start the engine and wait until it listens."""
@@ -124,7 +134,10 @@ class RealEngine:
 
 @asynccontextmanager
 async def real_engine(
-    more: str = "", modules: Iterable[str] = (), general: str = WORKERS
+    more: str = "",
+    modules: Iterable[str] = (),
+    general: str = WORKERS,
+    files: Mapping[str, str] | None = None,
 ) -> AsyncIterator[RealEngine]:
     """Run a real engine while the block lasts.
 
@@ -132,9 +145,11 @@ async def real_engine(
         more: further sections of its extmodule.conf; `{folder}` is the folder of its files.
         modules: what it loads beside extmodule.
         general: further lines of the section general of its yate.conf.
+        files: the text of further files in its folder, by their names.
     """
     with tempfile.TemporaryDirectory(prefix="yateway-") as folder:
-        engine = RealEngine(Path(folder), more.replace("{folder}", folder), modules, general)
+        more = more.replace("{folder}", folder)
+        engine = RealEngine(Path(folder), more, modules, general, files or {})
         await engine.start()
         try:
             yield engine

@@ -144,11 +144,12 @@ class Line:
         Raises:
             CallEnded: the call is over.
         """
-        await self._signal("call.progress")
+        # Without the parameter SIP opens no sound for a leg that has none yet (ysipchan.cpp).
+        await self._signal("call.progress", earlymedia=True)
 
-    async def _signal(self, name: str) -> None:
+    async def _signal(self, name: str, **params: Value) -> None:
         # In the name of our leg: a plain message would leave its status behind (engine.md 5.4).
-        await self.send(name, targetid=self.id)
+        await self.send(name, targetid=self.id, **params)
         if not self.answered:
             self.status = _STATUS[name]
 

@@ -1,0 +1,57 @@
+"""A module on the real engine whose calls run the code of a test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.sipp import Exchange
+from yateway import Call, CallEnded, Message, Module, Reject, Route
+from yateway.transport import opener_of
+
+__all__ = ["attached", "channels", "ivr"]
+
+
+def ivr(folder: Path, code: Callable[[Call], Awaitable[object]]) -> Module:
+    """Return a module that drives calls to 100 with this code."""
+    module = Module("ivr", sounds=folder / "sounds", recordings=folder / "recordings")
+
+    @module.handler("call.route", filter=("called", "100"))
+    def route(message: Message) -> Route | Reject:
+        return module.take("it", color="red")
+
+    @module.call("it")
+    async def it(call: Call) -> None:
+        await code(call)
+
+    return module
+
+
+async def channels(module: Module) -> str:
+    """Return what the engine has of channels, empty if it has none."""
+    found = ""
+    for driver in ("sip", "dumb", "conf", "fork"):
+        answer = await module.dispatch("engine.status", module=driver)
+        if ",chans=0" not in answer.retvalue:
+            found += answer.retvalue
+    return found
+
+
+@asynccontextmanager
+async def attached(exchange: Exchange, module: Module) -> AsyncIterator[Module]:
+    """Attach a module while the block lasts; no call may be left over."""
+    await module.attach(opener_of(exchange.engine.tcp))
+    if await channels(module):  # another test has failed
+        await module.dispatch("call.drop")
+    try:
+        yield module
+        async with asyncio.timeout(5):
+            while left := len(module.calls) or await channels(module):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"left over: {list(module.calls)} {left}") from None
+    finally:
+        await exchange.close()
+        await module.detach()
