@@ -97,9 +97,7 @@ class Exchange:
         defaults = {"caller": "1001", "press": "", "rate": 200, "ring": 200, "stay": 0}
         called = keys.pop("called", "100")
         known = [
-            word
-            for key, value in (defaults | keys).items()
-            for word in ("-key", key, str(value))
+            word for key, value in (defaults | keys).items() for word in ("-key", key, str(value))
         ]
         process = await asyncio.create_subprocess_exec(
             *("sipp", f"127.0.0.1:{self.port}", "-sf", str(path.with_suffix(".xml"))),

@@ -159,6 +159,7 @@ async def attach(line: Line, source: str, *, repeat: bool = False) -> Sound:
     Raises:
         CallEnded, LocalProtocolError, ConnectionLost: as `Line.send`.
     """
+    await _open(line)
     sound = Sound(line, source)
     # `single`: whoever takes the source ends the dispatch, and says so (engine.md 5.1).
     answer = await line.send(
@@ -168,6 +169,15 @@ async def attach(line: Line, source: str, *, repeat: bool = False) -> Sound:
         logger.warning("the engine has nobody to play %s: is its module loaded?", shown(source))
         sound.settle(Playback.MISSING)
     return sound
+
+
+async def _open(line: Line) -> None:
+    """Open the way for sound to and from a caller who is not answered.
+
+    Nothing would be heard without, and no sound would ever end.
+    """
+    if line.status in ("incoming", "ringing") and not line.outgoing:
+        await line.progress()
 
 
 async def silence(line: Line) -> None:
@@ -181,6 +191,7 @@ async def record(line: Line, path: str, limit: float) -> Sound:
     Raises:
         CallEnded, LocalProtocolError, ConnectionLost: as `Line.send`.
     """
+    await _open(line)
     sound = Sound(line, path)
     answer = await line.send(
         "chan.attach",

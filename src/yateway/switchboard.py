@@ -250,11 +250,13 @@ class Switchboard:
 
     async def _run(self, call: Call, function: CallFunction) -> None:
         scope = call.scope = Scope(function(call))
+        failed = False
         try:
             await scope
         except BaseException as error:
             # Its own end is the usual end of a call's code.
             if not is_only(error, CallEnded):
+                failed = True
                 if not isinstance(error, Exception | BaseExceptionGroup):
                     raise
                 logger.error(
@@ -264,12 +266,14 @@ class Switchboard:
         finally:
             call.scope = None
             if call.leg and not call.ended:
-                await self._leave(call)
+                # Whoever was not answered is told so: 500 and 480 in SIP, where it would be 487.
+                unanswered = "failure" if failed else "noanswer"
+                await self._leave(call, "hangup" if call.answered else unanswered)
 
-    async def _leave(self, call: Call) -> None:
+    async def _leave(self, call: Call, reason: str) -> None:
         """Hang up a call whose code has ended."""
         try:
-            await call.hangup()
+            await call.hangup(reason)
         except (YatewayError, TimeoutError) as error:
             logger.warning("call %s could not be hung up: %s", shown(call.id), told(error))
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.sipp import Exchange
-from yateway import Call, CallEnded, Message, Module, Reject, Route
+from yateway import Call, Message, Module, Reject, Route
 from yateway.transport import opener_of
 
 __all__ = ["attached", "channels", "ivr"]

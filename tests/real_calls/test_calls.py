@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests.real_calls.ivr import attached, ivr
 from tests.sipp import Exchange, needs_sipp
-from yateway import Call, CallEnded, LocalProtocolError
-from yateway.keys import Digits, Why
+from yateway import Call
+from yateway.errors import LocalProtocolError
 from yateway.routing import CAUSES
-from yateway.sound import Playback, Recorded, RecordingEnd
+from yateway.sound import Playback
 
 pytestmark = [pytest.mark.yate, pytest.mark.real_clock, needs_sipp]
 
@@ -72,14 +71,20 @@ async def test_rejections(exchange: Exchange, folder: Path, cause: str) -> None:
         await phone.done()
 
 
-async def test_code_that_returns_unanswered(exchange: Exchange, folder: Path) -> None:
+@pytest.mark.parametrize("status", [480, 500])
+async def test_code_that_ends_without_an_answer(
+    exchange: Exchange, folder: Path, status: int
+) -> None:
+    """It is not left ringing: 480, and 500 where the code failed."""
+
     async def code(call: Call) -> None:
         await call.ring()
+        assert status == 480
 
     async with attached(exchange, ivr(folder, code)):
-        phone = await exchange.phone("refused", 480)
-        print(await phone.done())
-    
+        phone = await exchange.phone("refused", status)
+        await phone.done()
+
 
 async def test_sounds(exchange: Exchange, folder: Path) -> None:
     """They end, are missing, take each other's place, are stopped by a key or a time."""
@@ -104,7 +109,6 @@ async def test_sounds(exchange: Exchange, folder: Path) -> None:
     async with attached(exchange, ivr(folder, code)):
         phone = await exchange.call()
         await phone.done()
-    print(got)
     assert got == [
         Playback.EOF,
         Playback.MISSING,
@@ -115,5 +119,5 @@ async def test_sounds(exchange: Exchange, folder: Path) -> None:
         Playback.LIMIT,
         Playback.MISSING,
         Playback.LIMIT,
-        Playback.MISSING
+        Playback.EOF,
     ]
