@@ -23,8 +23,10 @@ SCENARIOS = Path(__file__).parent / "data" / "sipp"
 PATIENCE = 20
 
 #: What calls need of the engine.
-MODULES = ("ysipchan", "yrtpchan", "dumbchan", "tonegen", "wavefile", "callfork", "conference")
-MODULES += ("pbx", "regexroute")
+MODULES = (
+    *("ysipchan", "yrtpchan", "dumbchan", "tonegen", "wavefile", "callfork", "conference"),
+    *("pbx", "regexroute"),
+)
 
 YSIPCHAN_CONF = """\
 [general]

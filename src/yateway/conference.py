@@ -40,6 +40,11 @@ class Conference:
     def __len__(self) -> int:
         return len(self.members)
 
+    @property
+    def persons(self) -> list[str]:
+        """The channels of the persons in it, in the order in which they came."""
+        return [person for person in self.members.values() if person]
+
     async def changed(self) -> None:
         """Wait until somebody comes or leaves."""
         self._changed.clear()

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from .conference import Conference
 from .errors import ConfigError, ConnectionLost, shown
 from .handlers import Handler, HandlerFunction
 from .language import Language
@@ -66,6 +67,7 @@ class Module(Sender):
         name: as given.
         counters: what became of the requests so far.
         calls: those that are alive.
+        conferences: those that one of the calls is in, by room.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Module(Sender):
         prompts = Prompts(sounds, recordings, language)
         self._board = Switchboard(self, prompts, max_calls, patience)
         self.calls = self._board.calls
+        self.conferences: Mapping[str, Conference] = self._board.conferences
         if calls:
             self._serve_calls()
 

@@ -82,6 +82,7 @@ class Switchboard:
 
     Attributes:
         calls: those that are alive.
+        conferences: those that one of them is in, by room.
         functions: what runs for a call, by the name of the kind of call.
         target: where to route to for a leg of ours.
     """
@@ -104,7 +105,7 @@ class Switchboard:
         self.target = f"dumb/{self.address}"
         self._numbers = itertools.count(1)
         self._notified: dict[str, Callable[[Message], object]] = {}
-        self._rooms: dict[str, Conference] = {}
+        self.conferences: dict[str, Conference] = {}
         self._early: deque[Message] = deque(maxlen=EARLY)
         self._tasks: dict[asyncio.Task[Any], Call] = {}
         self._closing = False
@@ -358,9 +359,9 @@ class Switchboard:
     @contextmanager
     def entering(self, room: str) -> Iterator[Conference]:
         """Give the conference of that name, which all our calls share, to enter it in the block."""
-        conference = self._rooms.get(room)
+        conference = self.conferences.get(room)
         if conference is None:
-            conference = self._rooms[room] = Conference(room, self.dispatch)
+            conference = self.conferences[room] = Conference(room, self.dispatch)
             conference.notify = self.expect(partial(self._in_room, conference))
         try:
             with conference.entering():
@@ -380,8 +381,8 @@ class Switchboard:
 
     def _close_if_deserted(self, conference: Conference) -> None:
         # A room that is made anew while the end of the old one is told has members by then.
-        if conference.deserted and self._rooms.get(conference.room) is conference:
-            del self._rooms[conference.room]
+        if conference.deserted and self.conferences.get(conference.room) is conference:
+            del self.conferences[conference.room]
             self.forget(conference.notify)
 
     def originate(
@@ -446,7 +447,7 @@ class Switchboard:
         """Forget everything: the module is not attached any more."""
         self.engine_lost()
         self._closing = False
-        self._rooms.clear()
+        self.conferences.clear()
         self._notified.clear()
         self._early.clear()
 
