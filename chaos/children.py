@@ -30,7 +30,7 @@ def many() -> Module:
 def holds() -> Module:
     """Return a module that holds a request until the engine's patience is over."""
     module = Module("holds", deadline=8)
-    module.handler("test.ready")(lambda message: True)
+    module.handler("test.ready")(lambda message: str(os.getpid()))
 
     @module.handler("test.hold")
     async def hold(message: Message) -> None:
@@ -120,6 +120,9 @@ def resident(pid: int) -> int:
     with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+
+#: For `yateway run`, which starts it again when it is killed.
+held = holds()
 
 CHILDREN = {"many": many, "holds": holds, "blocks": blocks, "soak": soak}
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from yateway import Message, Module
+from yateway import Message, Module, Resync
 from yateway.engine import Engine
 from yateway.engine.faults import FaultProxy, Faults
 from yateway.engine.tapping import tapped
@@ -76,10 +76,12 @@ def _missing(engine: Engine) -> list[str]:
 
 
 async def reconnects(cycles: int) -> Outcome:
-    """Drop and kill again and again; compare what the engine has installed each time (C1)."""
+    """Drop and kill again and again; compare what the engine has each time (C1, C8)."""
     random.seed(1)
     engine, module = Engine(), victim(random.Random(1))
     ups, broken, requests = Happening(module.on_connected), list[str](), 0
+    resyncs: asyncio.Queue[Resync] = asyncio.Queue()
+    module.on_resync(resyncs.put_nowait)
     async with engine:
         await module.attach(engine.open)
         await ups.next()
@@ -99,6 +101,10 @@ async def reconnects(cycles: int) -> Outcome:
                     broken.append(f"cycle {cycle}: {answer.name} was not served")
             if await module.getlocal("timeout") != "7000":
                 broken.append(f"cycle {cycle}: the setting was lost")
+            if (await resyncs.get()).new_engine != bool(cycle % 2):
+                broken.append(
+                    f"cycle {cycle}: a new engine was taken for the old one, or it for it"
+                )
         await module.detach()
     what = f"{cycles:,} reconnects of {HANDLERS} handlers, compared each time"
     return Outcome("C1", what, f"{len(broken)} differences, {requests:,} requests served", broken)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -311,6 +312,26 @@ async def test_what_waits_gets_an_error_when_the_engine_is_killed() -> None:
         async with asyncio.timeout(15):
             while not (asker.attached and holder.attached):
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+async def test_closing_on_purpose_frees_the_engine_at_once(kind: str) -> None:
+    """Also when more has come than was read: the engine must not read an error (A6)."""
+    async with real_engine() as engine, attached(Module("asker"), engine.unix) as asker:
+        url = engine.tcp if kind == "tcp" else engine.unix
+        transport = await opener_of(url)()
+        transport.write(b"%%>connect:global\n%%>install:100:test.hold\n")
+        assert b"true" in await transport.receive()
+        first = asyncio.create_task(asker.dispatch("test.hold"))
+        assert await transport.receive()
+        second = asyncio.create_task(asker.dispatch("test.hold"))
+        for _ in range(5):
+            await asyncio.sleep(0)  # until it is written
+        time.sleep(0.2)  # the loop stands still, and so the second request stays unread
+        transport.abort()
+        async with asyncio.timeout(2):  # the engine's own timeout is 10 s
+            await asyncio.gather(first, second)
+        await transport.close()
 
 
 async def test_priorities_mean_what_yate_means_by_them() -> None:

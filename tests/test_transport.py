@@ -248,6 +248,21 @@ async def test_abort_loses_what_was_not_sent(kind: str, tmp_path: Path) -> None:
         assert count < 32 * MIB
 
 
+@each_socket
+async def test_abort_is_an_end_and_no_error_although_something_is_unread(
+    kind: str, tmp_path: Path
+) -> None:
+    """An engine that reads an error holds on to its requests; at an end it lets go at once (A6)."""
+    async with connected(kind, tmp_path) as (near, reader, writer):
+        near.write(b"said")
+        assert await reader.read(4) == b"said"
+        writer.write(b"came in this very moment")
+        near.abort()
+        assert await reader.read() == b""
+        await near.close()
+        near.abort()
+
+
 def waiting_to_be_written(near: Transport) -> int:
     stream: Any = near
     size: int = stream._writer.get_write_buffer_size()
