@@ -327,7 +327,8 @@ async def test_closing_on_purpose_frees_the_engine_at_once(kind: str) -> None:
         second = asyncio.create_task(asker.dispatch("test.hold"))
         for _ in range(5):
             await asyncio.sleep(0)  # until it is written
-        time.sleep(0.2)  # the loop stands still, and so the second request stays unread
+        # The loop stands still, and so the second request stays unread.
+        time.sleep(0.2)  # noqa: ASYNC251
         transport.abort()
         async with asyncio.timeout(2):  # the engine's own timeout is 10 s
             await asyncio.gather(first, second)

@@ -107,7 +107,7 @@ LAYERS = [
     {"errors"},
     {"wire"},
     {"message"},
-    {"transport", "log"},
+    {"transport", "sockets", "log"},
     {"link", "reconnect", "resync", "liveness"},
     {"handlers", "routing", "paths"},
     {"serving", "watching", "watchdog"},
