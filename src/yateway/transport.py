@@ -57,9 +57,11 @@ class Transport(abc.ABC):
     Attributes:
         name: where it leads, for people, for example "tcp://127.0.0.1:5678".
         single: there is no second one like it (standard input and output).
+        remote: the far end's address, as "127.0.0.1:40000", where it has one.
     """
 
     name: str
+    remote: str = ""
     single: bool = False
 
     @abc.abstractmethod
@@ -125,6 +127,9 @@ class _StreamTransport(asyncio.Protocol, Transport):
         if sock is not None and _QUICKACK is not None and sock.family != socket.AF_UNIX:
             self._quickack = sock
             self._acknowledge()
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.remote = f"{peer[0]}:{peer[1]}"
 
     def data_received(self, data: bytes) -> None:
         self._received.append(data)

@@ -342,6 +342,52 @@ async def status(s: Scene) -> None:
     await ask("engine.command::partline=drop:partword=du:complete=channels")
 
 
+@scene(workers=8)
+async def operators(s: Scene) -> None:
+    await s.open("a")
+    await s.open("b")
+    await s.ask("a", PAIR)
+    await s.ask("a", join(1, "room"))
+    n = 0
+
+    async def ask(line: str) -> None:
+        nonlocal n
+        n += 1
+        await s.ask("a", f"%%>message:{n}:0:engine.{line}")
+
+    for typed in ("", "help", "status dispatcher", "module", "events", "events clear"):
+        await ask(f"command::partline={typed}:partword=m")
+        await ask(f"command::partline={typed}:partword=e")
+    for typed in ("module", "external", "external stop", "external stop u1", "external foo"):
+        await ask(f"command::partial={typed} :partline={typed}")
+    for typed, start in (
+        *(("status", "d"), ("status", "e"), ("status", "cdr"), ("debug", "cd"), ("debug", "du")),
+        *(("drop", "dumb"), ("drop", "dumb/"), ("drop", "conf/"), ("drop", "conf/r")),
+        *(("status", "dumb/2"), ("reload", "du"), ("external stop", "u"), ("external stop", "x")),
+        *(("dispatcher", "trace"), ("dispatcher trace_msg_time", "o"), ("nosuch", "x")),
+    ):
+        await ask(f"command::partline={typed}:partword={start}")
+        await ask(f"command::partline={typed}:partword={start}:complete=channels")
+    await ask("command::partial=")
+    await ask("command::partword=ext:complete=command")
+    for line in ("external", "external info", "external stop", "external start", "external stop x"):
+        await ask(f"command::line={line}")
+    for line in ("external start u1", "nosuch", "status", "control conf/9 mute=true", "control x"):
+        await ask(f"command::line={line}")
+    await ask("command::line=control conf/1 mute=true")
+    await ask("status::module=external")
+    await ask("command::line=external nosuch.sh")
+    await ask("command::line=external stop u1 elsewhere")
+    await ask("help::line=external")
+    await ask("help::line=nosuch")
+    # The first of that name is the one that asks.
+    s.say("b", "%%>message:end:0:engine.command::line=external stop u1")
+    await s.hear("b", "%%<message:end:")
+    await asyncio.sleep(0.1)
+    s.say("b", "%%>message:end2:0:engine.command::line=external stop u1")
+    await asyncio.sleep(0.3)
+
+
 @scene()
 async def channel_link(s: Scene) -> None:
     await s.open("w", "%%>watch:")

@@ -190,7 +190,7 @@ def test_the_order_within_a_moment_means_nothing() -> None:
     reply, other = "%%<watch:a:true", "%%<watch:b:true"
     close = recorded(f"0 E a {a}", f"0.004 E a {b}")
     assert kinds(close, recorded(f"0 E a {b}", f"0 E a {a}")) == []
-    apart = recorded(f"0 E a {a}", f"0.006 E a {b}")
+    apart = recorded(f"0 E a {a}", f"0.008 E a {b}")
     assert kinds(apart, recorded(f"0 E a {b}", f"0 E a {a}")) == ["out of order"]
     replies = recorded(f"0 E a {reply}", f"0.001 E a {other}")
     assert kinds(replies, recorded(f"0 E a {other}", f"0 E a {reply}")) == ["out of order"]

@@ -73,7 +73,8 @@ async def test_words_are_completed() -> None:
             ({"partline": "status", "partword": "c"}, "cdrbuild\tcallfork\tconf"),
             ({"partline": "drop", "partword": "du", "complete": "channels"}, "dumb\tdumb/"),
             ({"partline": "drop", "partword": "dumb/", "complete": "channels"}, "dumb/1\tdumb/2"),
-            ({"partline": "reload", "partword": "du"}, ""),
+            ({"partline": "reload", "partword": "du"}, "dumb"),
+            ({"partline": "nosuch", "partword": "du"}, ""),
         ):
             answer = await engine.dispatch("engine.command", params)
             assert answer.retvalue == words

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..engine.recording import Recording
 from ..engine.replaying import Difference
-from ..engine.staging import check_at, check_embedded, lines_of_engine
+from ..engine.staging import check_at, check_embedded, lines_of_engine, starts_scripts
 from ..errors import ConfigError
 from ..testing import VirtualClockLoop
 from ..transport import opener_of
@@ -65,8 +65,9 @@ def _play(arguments: argparse.Namespace) -> int:
 
 def _check(recording: Recording, engine: str | None, allow_remote: bool) -> list[Difference]:
     if engine is None:
-        # Nothing outside of this process takes part, so that pauses need not be waited for.
-        with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        # Where nothing outside of this process takes part pauses need not be waited for.
+        factory = None if starts_scripts(recording) else VirtualClockLoop
+        with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(check_embedded(recording))
     return asyncio.run(check_at(recording, opener_of(engine, allow_remote=allow_remote)))
 

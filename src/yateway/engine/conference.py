@@ -8,6 +8,7 @@ Loudness is not measured: engine.status shows the values of silence, and nobody 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from ..wire.codec import to_boolean
@@ -370,6 +371,9 @@ class Conference(Driver):
         report = super().report()
         counters = f"{report.counters},rooms={len(self.rooms)}"
         return Report(report.name, report.kind, report.columns, counters, report.details)
+
+    def places(self) -> Iterable[str]:
+        return (self.prefix + name for name in self.rooms)
 
     def named_report(self, id: str) -> str | None:
         room = self.rooms.get(id.removeprefix(self.prefix)) if id.startswith(self.prefix) else None

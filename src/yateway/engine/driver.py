@@ -7,7 +7,7 @@ calls of a module go through (engine.md 5.1).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -163,6 +163,10 @@ class Driver:
                 for c in self.channels.values()
             ),
         )
+
+    def places(self) -> Iterable[str]:
+        """Return the ids of what is no channel but may be dropped."""
+        return ()
 
     def named_report(self, id: str) -> str | None:
         """Return what engine.status says about something that is no channel, if it is there."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from .callfork import CallFork
 from .cdr import Cdr
+from .commands import Commands, Modules
 from .conference import Conference
 from .driver import Driver
 from .dumb import Dumb
@@ -38,6 +39,7 @@ class Drivers:
         loaded: which modules are loaded; see `MODULES`.
         start: starts the scripts that are called as `external/...`.
         priority: where those are asked about calls.
+        modules: those that are attached.
 
     Attributes:
         phones: the telephones.
@@ -50,6 +52,7 @@ class Drivers:
         loaded: Container[str],
         start: StartScript,
         priority: int,
+        modules: Modules,
     ) -> None:
         self.phones = Phones(exchange)
         # In the real engine's order. Of equal priorities the last one installed is asked first.
@@ -62,10 +65,11 @@ class Drivers:
             ("conference", Conference(exchange)),
             ("extmodule", self.phones),
             ("pbx", Pbx(exchange)),
-            ("extmodule", External(exchange, start, priority)),
+            ("extmodule", External(exchange, start, priority, lambda: len(modules.attached()))),
         ]
         present = [part for module, part in parts if module in loaded]
         for part in reversed(present):
             part.install()
         exchange.drivers = [part for part in present if isinstance(part, Driver)]
         Status(exchange, present, facts).install()
+        Commands(exchange, present, modules, facts).install()

@@ -205,12 +205,16 @@ class External:
         exchange: where the calls are.
         start: starts scripts.
         priority: where it is asked among the handlers of call.execute.
+        modules: returns how many are attached.
     """
 
     name = "extmodule"
 
-    def __init__(self, exchange: Exchange, start: StartScript, priority: int) -> None:
+    def __init__(
+        self, exchange: Exchange, start: StartScript, priority: int, modules: Callable[[], int]
+    ) -> None:
         self._exchange = exchange
+        self._modules = modules
         self._start = start
         self._priority = priority
         self._channels: set[ModuleChannel] = set()
@@ -222,7 +226,10 @@ class External:
 
     def report(self) -> Report:
         """Return what engine.status says about it."""
-        return Report(self.name, "misc", "", f"scripts=0,chans={len(self._channels)}")
+        return Report(self.name, "misc", "", self._counters())
+
+    def _counters(self) -> str:
+        return f"scripts={self._modules()},chans={len(self._channels)}"
 
     async def _execute(self, message: EngineMessage) -> bool:
         found = _TARGET.fullmatch(message.params.get("callto", ""))

@@ -20,8 +20,9 @@ from .recording import Entry, Recording
 __all__ = ["Connector", "Difference", "compare", "replay"]
 
 #: Lines of one connection that the real engine wrote within so many seconds of each other may have
-#: come from several of its threads: their order means nothing.
-SIMULTANEOUS: Final = 0.005
+#: come from several of its threads: their order means nothing. A thread looks each 5 ms, and then
+#: has to get going.
+SIMULTANEOUS: Final = 0.006
 #: Pauses of a module longer than this, in seconds, are kept when a recording is played.
 PAUSE: Final = 0.020
 #: Seconds to wait for lines that a recording does not know, at its end.
@@ -72,11 +73,36 @@ _MOMENTS: Final = {
 }
 
 
-def _means_nothing(entry: Entry) -> bool:
-    """Tell whether an engine's entry depends on the moment or on the recorder alone."""
-    if entry.event:
-        return not entry.event.startswith(("closed", "reset"))
-    return _TICK.match(entry.line) is not None
+class _Noise:
+    """Knows which of an engine's entries depend on the moment, on the recorder or on chance.
+
+    Args:
+        recording: what is played.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        sent = [entry.line for entry in recording.entries if entry.direction == "A"]
+        # What the real engine makes of a field that ends in a single percent is undefined: it
+        # reads on behind the field, after a byte 0xC0 (engine.md part 1), or finds an error there.
+        messages = [line for line in sent if line.startswith("%%>message:")]
+        self._undefined = {line for line in messages if _OVERREAD.search(line)}
+        self._ids = {line.split(":")[1] for line in self._undefined} - {
+            line.split(":")[1] for line in messages if line not in self._undefined and ":" in line
+        }
+        self._marked = bool(self._undefined) and not any("\xc0" in line for line in sent)
+
+    def has(self, entry: Entry) -> bool:
+        """Tell whether the entry means nothing."""
+        line = entry.line
+        if entry.event:
+            return not entry.event.startswith(("closed", "reset"))
+        if line.startswith("Error in: "):
+            return line.removeprefix("Error in: ") in self._undefined
+        if self._marked and "\xc0" in line:
+            return True
+        if line.startswith("%%<message:") and line.split(":", 2)[1] in self._ids:
+            return True
+        return _TICK.match(line) is not None
 
 
 class _Matcher:
@@ -84,14 +110,15 @@ class _Matcher:
 
     Args:
         recording: what is expected.
-        connection: the one whose lines are matched.
+        noise: what of it means nothing.
 
     Attributes:
         ids: the engine's ids for requests by those of the recording.
         came: entries of the engine which no line matched yet, with their positions.
     """
 
-    def __init__(self, recording: Recording, connection: str) -> None:
+    def __init__(self, recording: Recording, noise: _Noise) -> None:
+        self._noise = noise
         self.ids: dict[str, str] = {}
         self.came: list[tuple[int, Entry]] = []
         self._added = 0
@@ -101,17 +128,10 @@ class _Matcher:
             for entry in sent
             if entry.line.startswith(_SET_TRACK)
         }
-        self._undefined = {
-            entry.line: entry.line.split(":", 2)[1]
-            for entry in sent
-            if entry.connection == connection
-            and entry.line.startswith("%%>message:")
-            and _OVERREAD.search(entry.line)
-        }
 
     def add(self, entry: Entry) -> None:
         """Take note of what the engine did."""
-        if not _means_nothing(entry):
+        if not self._noise.has(entry):
             self.came.append((self._added, entry))
             self._added += 1
 
@@ -144,9 +164,6 @@ class _Matcher:
         if entry.event:
             return "closed"
         keyword, _, rest = line.partition(":")
-        if keyword == "Error in":
-            undefined = self._undefined.get(rest[1:])
-            return line if undefined is None else f"undefined {undefined}"
         fields = rest.split(":")
         if keyword == "%%<setlocal":
             return f"{keyword}:{fields[0]}:{fields[-1]}" if fields[0] in _OWN_FACTS else line
@@ -156,8 +173,6 @@ class _Matcher:
             fields[0] = "*"
             if fields[1].isdecimal() and int(fields[1]) in _NOW:
                 fields[1] = "now"
-        elif fields[0] in self._undefined.values():
-            return f"undefined {fields[0]}"
         else:
             fields[0] = ids.get(fields[0], fields[0])
         canonical = ":".join((keyword, *fields[:4], *self._params(fields[2], fields[4:])))
@@ -185,7 +200,7 @@ def compare(expected: Recording, actual: Recording) -> list[Difference]:
     What may differ: the engine's ids for requests, the present time and how long a call took
     (`call.cdr`), what the engine says of itself (`runid`, with which bill ids begin, versions,
     paths, `nodename`, its own entries in `handlers`), ticks of
-    engine.timer, how a connection ends, the order of lines within 5 ms on a connection (replies to
+    engine.timer, how a connection ends, the order of lines within 6 ms on a connection (replies to
     commands keep theirs), and what the real engine makes of a field that ends in a single percent.
     A recording in which handlers of equal priority change a message shows one order of several that
     the real engine may take; the embedded engine takes the recorded one, the last installed first.
@@ -195,13 +210,14 @@ def compare(expected: Recording, actual: Recording) -> list[Difference]:
         actual: what `replay` returned for it.
     """
     differences: list[Difference] = []
+    noise = _Noise(expected)
     connections = dict.fromkeys(entry.connection for entry in expected.entries)
     for connection in connections:
-        matcher = _Matcher(expected, connection)
-        for entry in _of_engine(actual, connection):
+        matcher = _Matcher(expected, noise)
+        for entry in _of_engine(actual, connection, noise):
             matcher.add(entry)
         matched: list[tuple[Entry, int]] = []
-        for entry in _of_engine(expected, connection):
+        for entry in _of_engine(expected, connection, noise):
             position = matcher.take(entry)
             if position is None:
                 matcher.guess(entry)
@@ -213,9 +229,9 @@ def compare(expected: Recording, actual: Recording) -> list[Difference]:
     return differences
 
 
-def _of_engine(recording: Recording, connection: str) -> Iterator[Entry]:
+def _of_engine(recording: Recording, connection: str, noise: _Noise) -> Iterator[Entry]:
     for entry in recording.entries:
-        if entry.direction == "E" and entry.connection == connection and not _means_nothing(entry):
+        if entry.direction == "E" and entry.connection == connection and not noise.has(entry):
             yield entry
 
 
@@ -286,6 +302,7 @@ class _Player:
     ) -> None:
         self.played = Recording()
         self._recording = recording
+        self._noise = _Noise(recording)
         self._connect = connect
         self._act = act
         self._patience = patience
@@ -298,7 +315,7 @@ class _Player:
             if entry.connection not in self._peers and not entry.event:
                 continue  # what a script said, whose lines are not ours to send
             if entry.direction == "E":
-                if _means_nothing(entry):
+                if self._noise.has(entry):
                     continue
                 await self._expect(entry, pause + self._patience)
             else:
@@ -337,7 +354,7 @@ class _Player:
     async def _open(self, name: str, listener: str) -> None:
         transport = await self._connect(listener)
         self.played.add(name, "A", event=f"connect {listener}")
-        self._peers[name] = peer = _Peer(name, transport, _Matcher(self._recording, name))
+        self._peers[name] = peer = _Peer(name, transport, _Matcher(self._recording, self._noise))
         peer.reader = asyncio.create_task(self._read(peer))
 
     def _with_own_id(self, entry: Entry, peer: _Peer) -> str:

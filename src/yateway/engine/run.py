@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, ConnectionLost
 from ..transport import Transport
 from ..wire.codec import TRUE_WORDS
 from . import scripts
+from .commands import Attached
 from .config import ConfigFile, Script, external_modules
 from .dispatcher import Dispatcher, EngineMessage, Handler
 from .drivers import MODULES, Drivers
@@ -44,6 +46,27 @@ def _loaded(config: ConfigFile) -> frozenset[str]:
         name = setting.name.removesuffix(".yate")
         (names.add if setting.value in TRUE_WORDS else names.discard)(name)
     return frozenset(names | {"extmodule"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Attachment:
+    """A module as operators see it; see `commands.Attached`."""
+
+    session: Session
+    script: str
+    argument: str
+
+    def describe(self) -> str:
+        words = [self.session.role.title() or "Unknown"]
+        if self.session.channel is not None:
+            words.append("has channel")
+        if self.session.settings.restart:
+            words.append("autorestart")
+        return ", ".join((*words, "pid=1"))
+
+    def dismiss(self) -> None:
+        self.session.settings.restart = False
+        self.session.die()
 
 
 class Run:
@@ -78,7 +101,7 @@ class Run:
         self._tap = tap
         self._serial = 0
         self._connections = 0
-        self._sessions: list[Session] = []
+        self._sessions: dict[Session, _Attachment] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ending = False
@@ -90,7 +113,7 @@ class Run:
         self.exchange.nodename = params["nodename"]
         self.exchange.dtmf_twins = config.boolean("telephony", "dtmfdups", False)
         self.drivers = Drivers(
-            self.exchange, params, loaded, self._start_external, self.modules.priority
+            self.exchange, params, loaded, self._start_external, self.modules.priority, self
         )
 
     # What sessions need
@@ -121,7 +144,7 @@ class Run:
         Raises:
             ConfigError: it cannot be started.
         """
-        self._spawn(self._attend_script(script, await scripts.start(script)))
+        self._spawn(self._attend_script(script, await self._script_session(script)))
 
     async def _start_external(
         self,
@@ -137,40 +160,47 @@ class Run:
             logger.warning("%s", error)
             return None
         address = Address(name=path, kind="stdio", role="channel" if make else "global")
-        session = self._session(transport, address, script=True)
+        session = self._session(transport, address, script=True, argument=argument)
         if make is not None:
             session.channel = make(session.hang_up)
         self._spawn(self._attend(session))
         return session
 
-    def _session(self, transport: Transport, address: Address, *, script: bool = False) -> Session:
+    def _session(
+        self, transport: Transport, address: Address, *, script: bool = False, argument: str = ""
+    ) -> Session:
         settings = Settings(self.modules.defaults, address.title, script=script)
         self._connections += 1
         tap = self._tap(f"c{self._connections}") if self._tap else None
         if tap is not None:
             tap("A", event=f"connect {address}")
         session = Session(self, transport, settings, role=address.role, tap=tap)
-        self._sessions.append(session)
+        self._sessions[session] = _Attachment(session, address.title, argument or transport.remote)
+        if self._ending:  # it came, or was started, a moment too late
+            session.die()
         return session
 
     async def _attend(self, session: Session) -> None:
         try:
             await session.run()
         finally:
-            self._sessions.remove(session)
+            del self._sessions[session]
 
-    async def _attend_script(self, script: Script, transport: Transport) -> None:
-        address = Address(name=script.name, kind="stdio", role="global")
+    async def _attend_script(self, script: Script, session: Session) -> None:
         while True:
-            session = self._session(transport, address, script=True)
             await self._attend(session)
             if self._ending or not session.settings.restart:
                 return
             try:
-                transport = await scripts.start(script)
+                session = await self._script_session(script)
             except ConfigError as error:
                 logger.warning("cannot restart: %s", error)
                 return
+
+    async def _script_session(self, script: Script) -> Session:
+        transport = await scripts.start(script)
+        address = Address(name=script.name, kind="stdio", role="global")
+        return self._session(transport, address, script=True, argument=script.argument)
 
     def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
         task = self._loop.create_task(coroutine)
@@ -183,6 +213,17 @@ class Run:
             if self._ending and isinstance(error, ConnectionLost):
                 return  # a call was being routed: the end of the run is no failure of its
             self._loop.call_exception_handler({"message": "a session failed", "exception": error})
+
+    def attached(self) -> list[Attached]:
+        """Return the modules that are attached, in the order in which they came."""
+        return [a for a in self._sessions.values() if not a.session.ended.done()]
+
+    async def launch(self, path: str, argument: str) -> None:
+        """Start a script as one of the configuration's; what prevents it is logged."""
+        try:
+            await self.start_script(self.modules.script(path, argument))
+        except ConfigError as error:
+            logger.warning("%s", error)
 
     def handles(self, name: str) -> bool:
         """Tell whether a module has installed a handler of this name."""

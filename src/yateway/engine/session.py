@@ -109,10 +109,10 @@ class Session:
         tap: Tap | None = None,
     ) -> None:
         self.settings = settings
+        self.role = role
         self.channel: ModuleChannel | None = None
         self._host = host
         self._transport = transport
-        self._role = role
         self._tap = tap
         self._loop = asyncio.get_running_loop()
         self._buffer = EngineLineBuffer(settings.bufsize)
@@ -127,10 +127,10 @@ class Session:
         self._name = settings.debugname
         self._gate: asyncio.Future[None] | None = None
         self._early: list[EngineMessage] = []
-        self._ended = self._loop.create_future()
+        self.ended = self._loop.create_future()
 
     def __repr__(self) -> str:
-        state = "ended" if self._ended.done() else "quitting" if self._quit else "open"
+        state = "ended" if self.ended.done() else "quitting" if self._quit else "open"
         return f"<Session {self.settings.debugname!a} {state} requests={len(self._waiting)}>"
 
     @property
@@ -144,12 +144,12 @@ class Session:
         """Serve the module until one of the two ends the connection."""
         reader = self._loop.create_task(self._read())
         try:
-            await asyncio.wait((reader, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((reader, self.ended), return_when=asyncio.FIRST_COMPLETED)
             if reader.done():
                 reader.result()
                 self._reading = False
                 self._end_when_idle()
-                await self._ended
+                await self.ended
         finally:
             reader.cancel()
             await asyncio.wait((reader,))
@@ -176,7 +176,7 @@ class Session:
 
     async def _read(self) -> None:
         outlet = self._outlet
-        while (data := await self._transport.receive()) and not self._ended.done():
+        while (data := await self._transport.receive()) and not self.ended.done():
             await outlet.pass_lock()
             try:
                 for line in self._buffer.feed(data):
@@ -202,7 +202,7 @@ class Session:
         await outlet.pass_lock()
         self._forget()
         if self.channel is not None and self.channel.running:
-            await asyncio.wait((self._ended,), timeout=LAST_WORDS)
+            await asyncio.wait((self.ended,), timeout=LAST_WORDS)
         self._end("A")
 
     def _forget(self) -> None:
@@ -217,12 +217,12 @@ class Session:
 
     def _end(self, side: str) -> None:
         """Forget everything, and release what waits for an answer: the next handlers go on."""
-        if self._ended.done():
+        if self.ended.done():
             return
         self._outlet.close()
         if self._tap is not None:
             self._tap(side, event="closed" if side == "E" else "close")
-        self._ended.set_result(None)
+        self.ended.set_result(None)
         self._forget()
         channel, self.channel = self.channel, None
         if channel is not None and channel.alive:
@@ -248,7 +248,7 @@ class Session:
 
     def _line(self, frame: EngineFrame) -> bytes:
         line = encode(frame)
-        if self._tap is not None and not self._ended.done():
+        if self._tap is not None and not self.ended.done():
             self._tap("E", line[:-1])
         return line
 
@@ -266,7 +266,7 @@ class Session:
         except RemoteProtocolError as error:
             self._take_malformed(line, error)
             return
-        if not self._role:
+        if not self.role:
             self._take_first(frame)
         elif isinstance(frame, Answer):
             self._answered(frame, line)
@@ -278,7 +278,7 @@ class Session:
             self._command(frame)
 
     def _take_malformed(self, line: bytes, error: RemoteProtocolError) -> None:
-        if not self._role:
+        if not self.role:
             self._reading = False
         elif not line.startswith(b"%%<message:"):
             self._send(ErrorIn(from_bytes(line)))
@@ -291,7 +291,7 @@ class Session:
 
     def _take_first(self, frame: ModuleFrame) -> None:
         if isinstance(frame, Connect) and frame.role in ROLES:
-            self._role = frame.role
+            self.role = frame.role
         else:
             logger.warning("%s: expected connect", shown(self.settings.debugname))
             self._reading = False
@@ -365,7 +365,7 @@ class Session:
             retvalue=frame.retvalue,
         )
         fresh = (
-            self._role == "channel"
+            self.role == "channel"
             and channel is None
             and settings.setdata
             and frame.name == "call.execute"

@@ -8,6 +8,8 @@ that needs this cannot be played against a real engine at an address.
 from __future__ import annotations
 
 import asyncio
+import re
+import shlex
 import tempfile
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,7 +22,14 @@ from .engine import Engine
 from .recording import Entry, Recording
 from .replaying import Difference, compare, replay
 
-__all__ = ["check_at", "check_embedded", "lines_of_engine", "settings", "whole_lines"]
+__all__ = [
+    "check_at",
+    "check_embedded",
+    "lines_of_engine",
+    "settings",
+    "starts_scripts",
+    "whole_lines",
+]
 
 #: The yate.conf under which recordings are made, unless a note says otherwise.
 _MAIN = """\
@@ -43,6 +52,10 @@ conference.yate=yes
 pbx.yate=yes
 """
 _TREATED = ("SIGKILL", "SIGTERM", "restarted", "extmodule.conf ")
+_STDIO = "stdio of the script"
+_SCRIPT = re.compile(r"=external/\w+/(/[^ :]+)")
+# What was typed at the real engine's console, as a note tells.
+_TYPED = re.compile(r"\bexternal (?:stop|restart) [^\s'\",;:()]+")
 
 
 async def check_embedded(
@@ -60,9 +73,10 @@ async def check_embedded(
     """
     recording = whole_lines(recording)
     with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place:
+        recording = _with_scripts(recording, Path(place))
         _configure(Path(place), recording)
         engine = Engine(conf=place)
-        stage = _Stage(engine)
+        stage = _Stage(engine, recording)
         await engine.start()
         try:
             return compare(recording, await replay(recording, stage.connect, stage.act))
@@ -94,6 +108,41 @@ async def check_at(recording: Recording, opener: Opener) -> list[Difference]:
         return transport
 
     return compare(recording, await replay(recording, connect))
+
+
+def starts_scripts(recording: Recording) -> bool:
+    """Tell whether the engine starts a script, which takes real time and not a virtual clock's."""
+    return any(entry.event.startswith(_STDIO) for entry in recording.entries)
+
+
+def _with_scripts(recording: Recording, folder: Path) -> Recording:
+    """Return a recording whose script lies here, written anew from what it said and heard."""
+    if not starts_scripts(recording):
+        return recording
+    path = next(found[1] for e in recording.entries if (found := _SCRIPT.search(e.line)))
+    said: list[str] = []
+    for entry in recording.entries:
+        if not entry.event.startswith(_STDIO):
+            continue
+        keyword, _, rest = entry.line.partition(":")
+        if entry.direction == "A":
+            said.append(entry.line)
+        elif keyword.startswith("%%<") and keyword != "%%<message":
+            # What it asked for is not kept, only the reply.
+            said.append(f"%%>{keyword[3:]}:{rest.rpartition(':')[0]}")
+    script = folder / "script"
+    # The first line is the request; its id is the engine's own.
+    answer = (line.split(":", 2)[2] for line in said if line.startswith("%%<message:"))
+    others = (line for line in said if not line.startswith("%%<message:"))
+    script.write_text(
+        "#!/bin/sh\nIFS=: read -r _ id _\n"
+        + "".join(f'echo "%%<message:$id:"{shlex.quote(line)}\n' for line in answer)
+        + "".join(f"echo {shlex.quote(line)}\n" for line in others)
+        + "while read -r _; do :; done\n"
+    )
+    script.chmod(0o700)
+    entries = (replace(e, line=e.line.replace(path, str(script))) for e in recording.entries)
+    return Recording(list(entries))
 
 
 def lines_of_engine(recording: Recording) -> int:
@@ -136,11 +185,28 @@ def _role(listener: str) -> str:
     return role if marked else ""
 
 
+def _typed(recording: Recording) -> Iterator[str]:
+    """Yield for each note the command that was typed, empty if none was.
+
+    A note that mentions one without a connection that ends shortly before or after it explains or
+    repeats.
+    """
+    notes = [n for n, entry in enumerate(recording.entries) if entry.event == "note"]
+    for before, at, after in zip([0, *notes], notes, [*notes[1:], None], strict=False):
+        found = _TYPED.search(recording.entries[at].line)
+        ends = any(
+            entry.direction == "E" and entry.event.startswith(("closed", "reset"))
+            for entry in recording.entries[before:after]
+        )
+        yield found[0] if found and ends else ""
+
+
 class _Stage:
     """Does to the embedded engine what the notes say was done to the real one."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, recording: Recording) -> None:
         self._engine = engine
+        self._typed = _typed(recording)
         self._stopping: asyncio.Task[None] | None = None
 
     async def connect(self, listener: str) -> Transport:
@@ -148,12 +214,15 @@ class _Stage:
         return await self._engine.open(_role(listener), name or "memory")
 
     async def act(self, note: str) -> None:
+        command = next(self._typed)
         if note.startswith("SIGKILL"):
             self._engine.kill()
         elif note.startswith("SIGTERM"):
             self._stopping = asyncio.create_task(self._engine.stop())
         elif note.startswith("restarted"):
             await self._engine.start()
+        elif command:
+            await self._engine.dispatch("engine.command", line=command)
 
     async def end(self) -> None:
         if self._stopping is not None:

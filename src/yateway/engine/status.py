@@ -1,4 +1,4 @@
-"""What the engine says about its parts and their channels: engine.status and engine.command.
+"""What the engine says about its parts and their channels: engine.status.
 
 It must not know the parts: each brings its own report. The format of the lines is the real
 engine's, which programs parse.
@@ -15,12 +15,10 @@ from .endpoints import Exchange, flag
 
 __all__ = ["Part", "Status"]
 
-#: Where parts are asked about their status, and about commands; most at the first, some early.
-STATUS_PRIORITY: Final = 110
-COMMAND_PRIORITY: Final = 120
-EARLY: Final = 100
-EARLY_STATUS: Final = ("cdrbuild",)
-EARLY_COMMAND: Final = ("cdrbuild", "extmodule")
+#: Where parts are asked about their status: most at the first, some early.
+PRIORITY: Final = 110
+EARLY: Final = {"cdrbuild": 100}
+_FORMER: Final = {"extmodule": "external"}
 
 
 class Part(Protocol):
@@ -57,29 +55,12 @@ class _Reporter:
         # cdrbuild is no Module of the real engine: it has no type to be asked for, says nothing
         # final, and always ends its counters.
         is_module = report.kind != "cdr"
+        # Its former name still works.
+        module = report.name if module == _FORMER.get(report.name) else module
         if module not in ("", report.name) and not (is_module and module == report.kind):
             return False
         message.retvalue += _line(report, flag(message, "details", True))
         return is_module and module == report.name
-
-    async def command(self, message: EngineMessage) -> bool:
-        part, params = self.part, message.params
-        start = params.get("partword", "")
-        words = []
-        lists_channels = params.get("complete") == "channels" and isinstance(part, Driver)
-        if part.name.startswith(start) and (
-            lists_channels or params.get("partline") in ("status", "debug")
-        ):
-            words.append(part.name)
-        if lists_channels and isinstance(part, Driver) and part.channels:
-            if part.name.startswith(start):
-                words.append(part.prefix)
-            else:
-                words += [id_ for id_ in part.channels if id_.startswith(start)]
-        if words:
-            before = [message.retvalue] if message.retvalue else []
-            message.retvalue = "\t".join(before + words)
-        return False
 
 
 def _line(report: Report, details: bool) -> str:
@@ -110,11 +91,9 @@ class Status:
         # Of equal priorities the last one installed is asked first.
         for part in reversed(self._parts):
             reporter = _Reporter(part)
-            priority = EARLY if part.name in EARLY_STATUS else STATUS_PRIORITY
-            install(Handler("engine.status", priority, reporter.status, track=part.name))
-            priority = EARLY if part.name in EARLY_COMMAND else COMMAND_PRIORITY
-            install(Handler("engine.command", priority, reporter.command, track=part.name))
-        install(Handler("engine.status", 90, self._engine, track="engine"))
+            priority = EARLY.get(part.name, PRIORITY)
+            install(Handler("engine.status", priority, reporter.status, track=part.name), own=True)
+        install(Handler("engine.status", 90, self._engine, track="engine"), own=True)
 
     async def _engine(self, message: EngineMessage) -> bool:
         module = message.params.get("module", "")
