@@ -14,8 +14,9 @@ import pytest
 from tests.engine.record_scenes import MODULES as MODULES_OF_SCENES
 from tests.engine.scenes import load, prepare
 from tests.real_engine import WORKERS, RealEngine, free_port, real_engine
+from yateway.engine import Recording
 from yateway.engine.replaying import Difference, compare, replay
-from yateway.engine.staging import check_embedded, settings, whole_lines
+from yateway.engine.staging import check_embedded, settings, typed, whole_lines
 from yateway.transport import Transport, opener_of
 
 DATA = Path(__file__).parent / "data"
@@ -82,8 +83,9 @@ async def test_the_embedded_engine_agrees_about_scripts(
 class Stage:
     """Does to the real engine what the notes of a recording say was done to it."""
 
-    def __init__(self, engine: RealEngine, ports: dict[str, int]) -> None:
+    def __init__(self, engine: RealEngine, ports: dict[str, int], recording: Recording) -> None:
         self._engine = engine
+        self._typed = typed(recording)
         self._ports = ports
         self._ending: asyncio.Task[None] | None = None
 
@@ -95,12 +97,19 @@ class Stage:
         return await opener_of(url)()
 
     async def act(self, note: str) -> None:
+        command = next(self._typed)
         if note.startswith("SIGKILL"):
             await self._engine.kill()
         elif note.startswith("SIGTERM"):
             self._ending = asyncio.create_task(self._engine.stop())
         elif note.startswith("restarted"):
             await self._engine.start()
+        elif command:
+            operator = await opener_of(f"unix://{self._engine.folder}/u2")()
+            line = f"%%>message::0:engine.command::line={command}"
+            operator.write(f"%%>connect:global\n{line}\n".encode())
+            await asyncio.sleep(0.1)
+            await operator.close()
 
     async def end(self) -> None:
         if self._ending is not None:
@@ -146,7 +155,7 @@ async def differences_of_real(file: Path) -> list[Difference]:
     modules = MODULES[str(file.parent.relative_to(DATA))]
     async with real_engine(more, modules, general) as engine:
         prepare(engine.folder)
-        stage = Stage(engine, ports)
+        stage = Stage(engine, ports, recording)
         actual = await replay(recording, stage.connect, stage.act)
         await stage.end()
     return compare(recording, actual)

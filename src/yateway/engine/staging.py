@@ -11,6 +11,7 @@ import asyncio
 import re
 import shlex
 import tempfile
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "lines_of_engine",
     "settings",
     "starts_scripts",
+    "typed",
     "whole_lines",
 ]
 
@@ -185,7 +187,7 @@ def _role(listener: str) -> str:
     return role if marked else ""
 
 
-def _typed(recording: Recording) -> Iterator[str]:
+def typed(recording: Recording) -> Iterator[str]:
     """Yield for each note the command that was typed, empty if none was.
 
     A note that mentions one without a connection that ends shortly before or after it explains or
@@ -206,7 +208,7 @@ class _Stage:
 
     def __init__(self, engine: Engine, recording: Recording) -> None:
         self._engine = engine
-        self._typed = _typed(recording)
+        self._typed = typed(recording)
         self._stopping: asyncio.Task[None] | None = None
 
     async def connect(self, listener: str) -> Transport:
