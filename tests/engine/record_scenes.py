@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from tests.engine.flow_scenes import SCENES
+from tests.engine.detail_scenes import SCENES
 from tests.engine.scenes import prepare
 from tests.real_engine import real_engine
 from yateway.engine.recording import Recording

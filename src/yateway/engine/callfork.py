@@ -2,8 +2,8 @@
 
 It must not know what the targets are: each is called by a call.execute of its own, and the first
 that answers gets the caller. Targets are called in groups, which `|` separates; `|next=MS` calls
-the next group too after so many milliseconds, `|drop=MS` instead. Of the real module, targets that
-take the caller over (`|exec`), made-up media (`fork.fake`) and `fork.chanmsgs` are not here.
+the next group too after so many milliseconds, `|drop=MS` instead. After `|exec` or `|exec=MS` the
+first target that takes the call gets the caller at once, without waiting for an answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Final
 
 from .dispatcher import EngineMessage, Handler
 from .driver import Receive, Report
-from .endpoints import Endpoint, Exchange, flag, word
+from .endpoints import Endpoint, Exchange, copy_params, flag, word
+from .faking import Fake
 
 __all__ = ["CallFork"]
 
@@ -27,7 +28,7 @@ AUXILIAR: Final = "auxiliar"
 PERSISTENT: Final = "persistent"
 #: What is about the fork and not for the targets.
 OWN_PARAMS: Final = ("fork.setid", "fork.stop", "stoperror", "peerid")
-TIMED: Final = re.compile(r"(next|drop)=(\d+)")
+TIMED: Final = re.compile(r"(next|drop|exec)=(\d+)")
 
 
 class _Slave(Endpoint):
@@ -66,6 +67,10 @@ class _Master(Endpoint):
         self._sets_id = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_drops = False
+        self._executes = False
+        self._taken_over: Endpoint | None = None
+        self._tells = False
+        self._fake = Fake({})
 
     # Calling
 
@@ -74,6 +79,10 @@ class _Master(Endpoint):
         self._stop = message.params.get("fork.stop", message.params.get("stoperror", ""))
         self._sets_id = flag(message, "fork.setid")
         self._params = {n: v for n, v in message.params.items() if n not in OWN_PARAMS}
+        self._tells = flag(message, "fork.chanmsgs", "pbxoper" in message.params)
+        if self._tells:
+            self._tell_startup(message)
+        self._fake = Fake(self._params)
         self._params["fork.master"] = self.id
         self._params["fork.origid"] = self.peer.id if self.peer else ""
         if await self._go_on():
@@ -86,34 +95,48 @@ class _Master(Endpoint):
         self.disconnect(self._params.get("error"))
         return False
 
+    def _tell_startup(self, message: EngineMessage) -> None:
+        startup = self.exchange.message(
+            "chan.startup",
+            (
+                ("id", self.id),
+                ("module", self._fork.name),
+                ("status", "outgoing"),
+                ("cdrtrack", word(False)),
+                ("pbxguest", word(True)),
+                ("fork.origid", self.peer.id if self.peer else ""),
+            ),
+        )
+        copy_params(startup, message.params, "caller,callername,called,billid,username")
+        self.exchange.enqueue(startup)
+
     async def _go_on(self) -> bool:
         """Call the next group; return whether any target could be called."""
         self._set_timer(0)
         called = 0
         while self._targets and not self._answered and self.alive:
+            if not self._fake.force:
+                self._fake.ready = bool(self._fake.source)
             target, params = self._targets.pop(0)
             if target.startswith("|"):
+                self._executes = target[1:5] == "exec"
                 if timed := TIMED.fullmatch(target[1:]):
-                    self._set_timer(int(timed[2]), drops=timed[1] == "drop")
+                    self._set_timer(int(timed[2]), drops=timed[1] != "next")
                 if called:
                     break
                 self._set_timer(0)
+            elif self._executes:
+                if await self._hand_over(target, params):
+                    return True
             elif await self._call(target, params):
                 called += 1
         return called > 0
 
     async def _call(self, target: str, params: Mapping[str, str]) -> bool:
         """Call a target; return whether it is there."""
-        for name in ("error", "reason"):
-            self._params.pop(name, None)
         self._count += 1
         slave = _Slave(self, f"{self.id}/{self._count}")
-        message = self.exchange.message("call.execute", self._params.items())
-        message.set("callto", target)
-        message.set("rtp_forward", word(False))
-        message.set("cdrtrack", word(False))
-        for name, value in params.items():
-            message.set(name, value)
+        message = self._execute(target, params)
         message.set("id", slave.id)
         message.user_data = slave
         reached = await self.exchange.dispatch(message)
@@ -133,6 +156,37 @@ class _Master(Endpoint):
             slave.leave(message.params.get("error", "failure"))
         slave.release()
         return reached
+
+    def _execute(self, target: str, params: Mapping[str, str]) -> EngineMessage:
+        """Return the message that calls a target."""
+        for name in ("error", "reason"):
+            self._params.pop(name, None)
+        message = self.exchange.message("call.execute", self._params.items())
+        message.set("callto", target)
+        message.set("rtp_forward", word(False))
+        message.set("cdrtrack", word(False))
+        for name, value in params.items():
+            message.set(name, value)
+        return message
+
+    async def _hand_over(self, target: str, params: Mapping[str, str]) -> bool:
+        """Let a target have the caller himself; return whether it took him."""
+        caller = self.peer
+        if caller is None:
+            self._clear(softly=False)
+            self._targets.clear()
+            return False
+        self._taken_over = caller
+        message = self._execute(target, params)
+        message.set("id", caller.id)
+        message.delete("cdrtrack")
+        message.user_data = caller
+        taken = await self.exchange.dispatch(message)
+        message.user_data = None
+        if taken:
+            self._clear(softly=False)
+            self._targets.clear()
+        return taken
 
     def _ring_at_once(self, message: EngineMessage, slave: _Slave) -> None:
         rings = flag(message, "fork.autoring")
@@ -201,6 +255,7 @@ class _Master(Endpoint):
     def _not_ringing(self, slave: _Slave) -> None:
         if self._ringing == slave.id:
             self._ringing = ""
+            self._fake.on = False
             self.share_data(None)
 
     def _clear(self, *, softly: bool) -> None:
@@ -212,12 +267,29 @@ class _Master(Endpoint):
             self.slaves.pop(slave.id, None)
             slave.leave(self._reason)
 
+    def disconnected(self, final: bool, reason: str | None) -> None:
+        if self._tells and not (final or self._answered or self._taken_over):
+            told = self.exchange.message("chan.disconnected", (("id", self.id),))
+            copy_params(told, self._params, "error,reason")
+            told.user_data = self
+            self.exchange.enqueue(told)
+
     def destroyed(self) -> None:
         self._fork.masters.pop(self.id, None)
         self._set_timer(0)
         self._targets.clear()
         self.share_data(None)
         self._clear(softly=False)
+        caller = self._taken_over
+        if caller is not None and not self._answered and caller.peer not in (None, self):
+            replaced = self.exchange.message(
+                "chan.replaced", (("id", self.id), ("newid", caller.peer.id), ("peerid", caller.id))
+            )
+            replaced.broadcast = True
+            self.exchange.enqueue(replaced)
+        if self._tells:
+            left = (("id", self.id), ("cdrtrack", word(False)))
+            self.exchange.enqueue(self.exchange.message("chan.hangup", left))
         super().destroyed()
 
     # Messages of targets
@@ -244,20 +316,31 @@ class _Master(Endpoint):
             ),
         )
         replaced.broadcast = True
+        self._fake.ready = self._fake.on = False
         self.share_data(None)
         target.connect(caller)
         self.exchange.enqueue(replaced)
         return True
 
-    def progress(self, message: EngineMessage, id: str) -> bool:
+    async def progress(self, message: EngineMessage, id: str) -> bool:
         """Pass on that a target rings; only the first that does so is heard."""
         slave = self.slaves.get(id)
         if self._answered or self._ringing not in ("", id) or slave is None or self.peer is None:
             return False
         self._ringing = self._ringing or id
-        if self.data is None and slave.peer is not None:
-            self.share_data(slave.peer.data)
+        fake = self._fake
+        begins = fake.force in ("", "-", message.name)
+        if fake.force:
+            if begins and fake.ready:
+                self.share_data(None)
+        elif (fake.on or self.data is None) and slave.peer is not None:
+            data = slave.peer.data
+            if not fake.source or (data is not None and data.source is not None):
+                self.share_data(data)
+                fake.on = fake.ready = False
         self._readdress(message, self.peer)
+        if begins and fake.ready:
+            await fake.begin(self, message, last=not self._targets)
         return True
 
     def _readdress(self, message: EngineMessage, caller: Endpoint) -> None:
@@ -378,7 +461,7 @@ class CallFork:
     async def _progress(self, message: EngineMessage) -> bool:
         while True:
             master, id_ = self._master(message)
-            if master is None or not master.progress(message, id_):
+            if master is None or not await master.progress(message, id_):
                 return False
 
     async def _to_targets(self, message: EngineMessage) -> bool:
