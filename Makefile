@@ -19,6 +19,9 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate
 
+# Whoever starts many short programs should not have each of them compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test suite check coverage engine-test bench fuzz chaos soak mutants lock clean
 
 help:
@@ -48,7 +51,7 @@ test: setup  ## run the suite on every Python of this machine from 3.11 on, that
 	@$(MAKE) --no-print-directory suite
 
 suite: setup  ## run the suite on the Python of .venv alone
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: setup  ## format, lint and types
 	$(VENV)/bin/ruff format --check
