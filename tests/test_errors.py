@@ -13,6 +13,7 @@ from tests.wire.strategies import any_texts
 from yateway import errors
 from yateway.errors import (
     CallEnded,
+    CallFailed,
     ConfigError,
     ConnectionLost,
     DispatchTimeout,
@@ -36,6 +37,7 @@ PARENTS: dict[type[Exception], tuple[type[Exception], ...]] = {
     InstallRefused: (YatewayError,),
     DispatchTimeout: (YatewayError, TimeoutError),
     CallEnded: (YatewayError,),
+    CallFailed: (YatewayError,),
     UnsafePath: (YatewayError,),
     ConfigError: (YatewayError,),
 }
@@ -55,7 +57,7 @@ def test_the_tree_is_as_drawn() -> None:
         assert re.search(rf"\b{kind.__name__}\b", errors.__doc__ or "")
 
 
-@pytest.mark.parametrize("kind", [YatewayError, ConnectionLost, CallEnded, UnsafePath, ConfigError])
+@pytest.mark.parametrize("kind", [YatewayError, ConnectionLost, UnsafePath, ConfigError])
 def test_an_error_has_its_text(kind: type[YatewayError]) -> None:
     """An error says what it was made with."""
     assert str(kind("what happened")) == "what happened"
@@ -68,6 +70,12 @@ def test_attributes_carry_the_data() -> None:
     remote = RemoteProtocolError("text", line="a\n", partial=local)
     assert (str(remote), remote.line, remote.partial) == ("text", "a\n", local)
     assert (RemoteProtocolError("text").line, RemoteProtocolError("text").partial) == ("", None)
+    ended = CallEnded("text", id="sip/1", reason="busy", cause=486)
+    assert (str(ended), ended.id, ended.reason, ended.cause) == ("text", "sip/1", "busy", 486)
+    assert (CallEnded("text", id="sip/1").reason, CallEnded("text", id="sip/1").cause) == ("", None)
+    failed = CallFailed("text", target="sip/7", reason="busy", cause=486)
+    assert (str(failed), failed.target, failed.reason) == ("text", "sip/7", "busy")
+    assert (failed.cause, CallFailed("text", target="a", reason="b").cause) == (486, None)
     refused = InstallRefused("text", name="a")
     assert (str(refused), refused.name) == ("text", "a")
 
