@@ -16,8 +16,9 @@ from yateway.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from yateway.link import Link
+from yateway.link import ANSWERS_LIMIT, BATCH, Link
 from yateway.message import Message
+from yateway.transport import SOCKET_ROOM
 from yateway.wire.frames import Install, Installed, Output, SetLocal, SetLocalDone
 
 
@@ -295,3 +296,58 @@ async def test_it_tells_what_it_is() -> None:
         assert repr(it.link) == (
             "<Link memory:test <Connection OPEN requests=0 dispatched=0 commands=0>>"
         )
+
+
+# --- What waits to be written (guarantee D2) ---------------------------------------------------
+
+LONG = "x" * 60_000
+
+
+async def test_our_own_messages_wait_and_answers_do_not() -> None:
+    """An engine that reads nothing holds up senders at little more than its socket's room."""
+    async with attached() as it:
+        await it.link.send(SetLocal("bufsize", "65536"))
+        sending = [
+            asyncio.create_task(it.link.dispatch(Message("t.x", v=LONG), None)) for _ in range(500)
+        ]
+        await asyncio.sleep(1)
+        waiting = it.far.near.waiting
+        assert waiting < SOCKET_ROOM + 3 * BATCH
+        # The request comes in, and its answer goes out before all messages that wait.
+        message = await it.request("%%>message:7:1:call.route:")
+        it.link.finish(message, processed=True)
+        await asyncio.sleep(0)
+        sent = await it.far.hear(1 + waiting // len(LONG) + 1)
+        assert sent[-1] == "%%<message:7:true:"
+        # As it reads on, everything arrives, in its order.
+        ids = [
+            line.split(":")[1] for line in (*sent[1:-1], *await it.far.hear(501 - len(sent) + 1))
+        ]
+        assert ids == [str(number) for number in range(1, 501)]
+        it.far.close()
+        outcomes = await asyncio.gather(*sending, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {ConnectionLost}
+
+
+async def test_an_engine_that_takes_no_answers_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    """It asks and asks, and reads nothing: more than 16 MiB are not kept for it (F13)."""
+    far = Far()
+
+    def answer(link: Link, message: Message) -> None:
+        message["v"] = LONG
+        link.finish(message, processed=True)
+
+    link = Link(far.near, answer, print)
+    await link.send(SetLocal("bufsize", "65536"))
+    running = asyncio.create_task(link.run())
+    asked = 0
+    most = 0
+    while not running.done():
+        asked += 1
+        assert asked < 1000
+        far.say(f"%%>message:{asked}:1:call.route:")
+        await asyncio.sleep(0.001)
+        most = max(most, far.near.waiting)
+    assert ANSWERS_LIMIT - len(LONG) < most <= ANSWERS_LIMIT + 2 * len(LONG)
+    assert "memory:test reads nothing of 16 MiB, dropped" in caplog.text
+    await running

@@ -24,7 +24,6 @@ from yateway import transport as transport_module
 from yateway.errors import ConfigError
 from yateway.module import Module
 from yateway.transport import (
-    WRITE_LIMIT,
     Transport,
     memory_pair,
     open_stdio,
@@ -263,36 +262,46 @@ async def test_abort_is_an_end_and_no_error_although_something_is_unread(
         near.abort()
 
 
-def waiting_to_be_written(near: Transport) -> int:
-    stream: Any = near
-    size: int = stream._writer.get_write_buffer_size()
-    return size
-
-
 @each_socket
-async def test_drain_waits_while_a_mebibyte_waits_and_reading_goes_on(
-    kind: str, tmp_path: Path
-) -> None:
-    """A far end that does not read holds up writers, and never our reading."""
+async def test_drain_waits_for_the_kernel_and_reading_goes_on(kind: str, tmp_path: Path) -> None:
+    """A far end that does not read holds up writers, and never our reading (D2, C5)."""
     async with connected(kind, tmp_path) as (near, reader, writer):
-        # What the kernel does not take at once counts, up to a mebibyte it does not matter.
-        while waiting_to_be_written(near) < MIB - 64 * 1024:
-            near.write(bytes(64 * 1024))
+        # What the kernel takes at once does not count.
+        near.write(bytes(64 * 1024))
+        assert near.waiting == 0
         at_once = asyncio.create_task(near.drain())
         await asyncio.sleep(0)
         assert at_once.done()
-        # The kernel takes some of it, the rest is more than a mebibyte.
         near.write(bytes(32 * MIB))
+        assert near.full
         draining = asyncio.create_task(near.drain())
         for number in range(10):
             writer.write(b"%d" % number)
             assert await near.receive() == b"%d" % number
         assert not draining.done()
-        assert waiting_to_be_written(near) > WRITE_LIMIT
+        assert near.waiting > 16 * MIB
         while not draining.done():
             await reader.read(64 * 1024)
-        assert waiting_to_be_written(near) < WRITE_LIMIT
+        assert near.waiting == 0
         await near.drain()
+
+
+@each_socket
+async def test_of_many_that_wait_each_looks_again(kind: str, tmp_path: Path) -> None:
+    """The first that may write fills it again, and the others go on waiting (D2)."""
+    async with connected(kind, tmp_path) as (near, reader, _):
+        most = 0
+
+        async def write() -> None:
+            nonlocal most
+            await near.drain()
+            near.write(bytes(16 * MIB))
+            most = max(most, near.waiting)
+
+        writing = [asyncio.create_task(write()) for _ in range(5)]
+        while not all(one.done() for one in writing):
+            await reader.read(MIB)
+        assert most <= 16 * MIB
 
 
 @each_socket

@@ -12,7 +12,15 @@ from contextlib import asynccontextmanager
 import pytest
 
 from yateway.message import Message
-from yateway.watching import STUBBORN, WATCH_QUEUE, Watcher, WatcherFunction, Watchers
+from yateway.watching import (
+    STUBBORN,
+    WATCH_CHARACTERS,
+    WATCH_QUEUE,
+    Watcher,
+    WatcherFunction,
+    Watchers,
+)
+from yateway.wire.frames import Answer
 
 
 class Told:
@@ -409,3 +417,29 @@ async def test_closing_without_anybody_at_work_is_immediate() -> None:
         it.tell(message(1))
     await it.close()
     assert asyncio.get_running_loop().time() == 0
+
+
+async def test_a_slow_watcher_holds_a_bounded_number_of_characters(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A thousand messages of a mebibyte each would fill the memory (guarantee F13)."""
+
+    async def slow(message: Message) -> None:
+        await asyncio.sleep(1000)
+
+    watchers = Watchers([Watcher("t.big", slow)])
+    params = ":a=" + "x" * 60_000
+    for number in range(1000):
+        big = Message.from_wire(Answer("", True, "t.big", "", f"{params}:n={number}"))
+        watchers.tell(big)
+    (queue,) = watchers._queues.values()
+    held = sum(message.size for message, _ in queue._entries)
+    assert WATCH_CHARACTERS - 60_100 < held <= WATCH_CHARACTERS
+    assert watchers.dropped == 1000 - len(queue._entries)
+    assert caplog.text.count("is too slow") == 1
+    # One message that is too large by itself is still told.
+    huge = Message.from_wire(Answer("", True, "t.big", "", ":a=" + "x" * (WATCH_CHARACTERS + 1)))
+    watchers.tell(huge)
+    assert [message.size for message, _ in queue._entries] == [huge.size]
+    await watchers.close()
+    assert queue._characters == 0

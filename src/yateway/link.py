@@ -19,7 +19,7 @@ from .errors import (
     RemoteProtocolError,
     shown,
 )
-from .log import RateLimit
+from .log import RateLimit, logger
 from .message import Message
 from .transport import Transport
 from .wire.connection import Connection, Fault, Reply
@@ -35,6 +35,12 @@ from .wire.frames import (
 __all__ = ["Link"]
 
 Waiter: TypeAlias = asyncio.Future[EngineFrame]
+
+#: Bytes of our own messages that go out in one write at the most.
+BATCH = 64 * 1024
+#: Bytes of answers that an engine may leave unread: 256 requests, as many as we let it have open,
+#: each answered with its longest line. Somebody else could fill our memory (guarantee F13).
+ANSWERS_LIMIT = 16 * 1024 * 1024
 
 
 class Link:
@@ -163,6 +169,11 @@ class Link:
         data = self._connection.data_to_send()
         if data:
             self._transport.write(data)
+            if self._transport.full and self._transport.waiting > ANSWERS_LIMIT:
+                logger.warning(
+                    "%s reads nothing of %d MiB, dropped", self.name, ANSWERS_LIMIT >> 20
+                )
+                self._transport.abort()
 
     def _flush_soon(self) -> None:
         if not self._flushing:
@@ -186,13 +197,13 @@ class Link:
         return waiter
 
     async def send(self, frame: ModuleFrame) -> None:
-        """Send a line that has no reply; waits while 1 MiB waits to be written.
+        """Send a line that has no reply; waits while the engine takes nothing more.
 
         Raises:
             LocalProtocolError: the line cannot be sent.
             ConnectionLost: the link has ended.
         """
-        await self._transport.drain()
+        await self._room()
         self._send(frame)
 
     async def dispatch(self, message: Message, timeout: float | None) -> Message:
@@ -207,7 +218,7 @@ class Link:
             DispatchTimeout: no answer in time; one that comes later is dropped.
             ConnectionLost: the link ended first.
         """
-        await self._transport.drain()
+        await self._room()
         waiter: Waiter = self._loop.create_future()
         self._check_usable()
         self._connection.dispatch(
@@ -243,6 +254,18 @@ class Link:
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
+
+    async def _room(self) -> None:
+        """Wait until a message of our own may go.
+
+        Answers never wait for it: no more than a batch of our own messages, and what is in the
+        system's hands, can be before them (guarantee D2).
+        """
+        await self._transport.drain()
+        # Of many that waited, each looks again: those before it may have filled it.
+        while self._connection.unsent > BATCH or self._transport.full:
+            self.flush()
+            await self._transport.drain()
 
     def _send(self, frame: ModuleFrame, waiter: Waiter | None = None) -> None:
         self._check_usable()

@@ -154,6 +154,11 @@ class Message(MutableMapping[str, str]):
         """The id of the request or answer on the wire; empty for a message of our own."""
         return self._id
 
+    @property
+    def size(self) -> int:
+        """How many characters of parameters came with it."""
+        return len(self._raw)
+
     def to_answer(self, processed: bool) -> Answer:
         """Return the answer to this request: nothing but what was changed since it came.
 

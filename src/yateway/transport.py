@@ -40,8 +40,6 @@ __all__ = [
 
 #: The address of the article and of Yate's own example.
 DEFAULT_ENGINE = "tcp://127.0.0.1:5678"
-#: Bytes that may wait to be written before `drain` waits (guarantee D2).
-WRITE_LIMIT = 1024 * 1024
 #: Bytes that a socket takes in memory before its writer has to wait, as a UNIX socket of Linux.
 SOCKET_ROOM = 212992
 
@@ -74,15 +72,17 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     async def drain(self) -> None:
-        """Wait until less than 1 MiB waits to be written, or the connection is gone.
-
-        At the engine's end nothing may wait: what the far end's socket does not take is too much.
-        """
+        """Wait until all that was written has left this process, or the connection is gone."""
 
     @property
     def full(self) -> bool:
         """Tell whether `drain` would wait; a transport that cannot tell says no."""
         return False
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait to leave this process, as far as the transport can tell."""
+        return 0
 
     @abc.abstractmethod
     async def close(self) -> None:
@@ -106,9 +106,8 @@ class _StreamTransport(asyncio.Protocol, Transport):
 
     _writer: asyncio.WriteTransport
 
-    def __init__(self, name: str, limit: int = WRITE_LIMIT) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._limit = limit
         self._received: list[bytes] = []
         self._ended = False
         self._reader: asyncio.Future[None] | None = None
@@ -122,7 +121,8 @@ class _StreamTransport(asyncio.Protocol, Transport):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # No isinstance: uvloop's transports derive from none of asyncio's.
         self._writer = cast(asyncio.WriteTransport, transport)
-        self._writer.set_write_buffer_limits(high=self._limit)
+        # The kernel has room for a lot; what it does not take is too much (guarantee D2).
+        self._writer.set_write_buffer_limits(high=0)
         sock = transport.get_extra_info("socket")
         if sock is not None and _QUICKACK is not None and sock.family != socket.AF_UNIX:
             self._quickack = sock
@@ -187,11 +187,17 @@ class _StreamTransport(asyncio.Protocol, Transport):
             self._writer.write(data)
 
     async def drain(self) -> None:
-        await self._writable.wait()
+        # Of several that waited, the first may have filled it again.
+        while not self._writable.is_set():
+            await self._writable.wait()
 
     @property
     def full(self) -> bool:
         return not self._writable.is_set()
+
+    @property
+    def waiting(self) -> int:
+        return self._writer.get_write_buffer_size()
 
     async def close(self) -> None:
         self._writer.close()
@@ -256,7 +262,7 @@ def wrap_sockets(
             super().connection_made(transport)
             accepted(self)
 
-    return lambda: Accepted(name(), limit=0)
+    return lambda: Accepted(name())
 
 
 # Standard input and output
@@ -393,6 +399,10 @@ class _MemoryTransport(Transport):
     @property
     def full(self) -> bool:
         return self.peer._unread > SOCKET_ROOM and not self._ended
+
+    @property
+    def waiting(self) -> int:
+        return self.peer._unread
 
     async def close(self) -> None:
         self.abort()

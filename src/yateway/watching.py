@@ -22,10 +22,10 @@ __all__ = ["WATCH_QUEUE", "Watcher", "WatcherFunction", "Watchers"]
 
 WatcherFunction: TypeAlias = Callable[[Message], Awaitable[None] | None]
 
-_Told: TypeAlias = tuple[Message, Awaitable[None]]
-
-#: Messages that may wait for one slow watcher.
+#: Messages that may wait for one slow watcher, and characters of parameters in all of them: a
+#: message may have a mebibyte (guarantee F13).
 WATCH_QUEUE = 1000
+WATCH_CHARACTERS = 16 * 1024 * 1024
 #: Seconds that cancelled watchers may take to clean up at the end.
 STUBBORN = 0.25
 
@@ -45,6 +45,38 @@ class Watcher:
         object.__setattr__(self, "label", label(self.function))
 
 
+class _Queue:
+    """What one watcher has yet to do: messages and the coroutines that it began with them."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[Message, Awaitable[None]]] = deque()
+        self._characters = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    @property
+    def full(self) -> bool:
+        return len(self._entries) > WATCH_QUEUE or (
+            self._characters > WATCH_CHARACTERS and len(self._entries) > 1
+        )
+
+    def put(self, message: Message, work: Awaitable[None]) -> None:
+        self._entries.append((message, work))
+        self._characters += message.size
+
+    def get(self) -> tuple[Message, Awaitable[None]]:
+        message, work = self._entries.popleft()
+        self._characters -= message.size
+        return message, work
+
+    def drop(self) -> None:
+        _, work = self.get()
+        # A coroutine that is never awaited complains when it goes.
+        if isinstance(work, Coroutine):
+            work.close()
+
+
 class Watchers:
     """The watchers of a module while it is attached.
 
@@ -57,7 +89,7 @@ class Watchers:
 
     def __init__(self, watchers: list[Watcher]) -> None:
         self._watchers = watchers
-        self._queues: dict[Watcher, deque[_Told]] = {}
+        self._queues: dict[Watcher, _Queue] = {}
         self._tasks: dict[Watcher, asyncio.Task[None]] = {}
         self._logs: dict[tuple[Watcher, str], RateLimit] = {}
         self.dropped = 0
@@ -82,14 +114,15 @@ class Watchers:
             task.cancel()
         for queue in self._queues.values():
             while queue:
-                _forget(queue.popleft()[1])
+                queue.drop()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=STUBBORN)
 
     def _enqueue(self, watcher: Watcher, message: Message, work: Awaitable[None]) -> None:
-        queue = self._queues.setdefault(watcher, deque())
-        if len(queue) == WATCH_QUEUE:
-            _forget(queue.popleft()[1])
+        queue = self._queues.setdefault(watcher, _Queue())
+        queue.put(message, work)
+        while queue.full:
+            queue.drop()
             self.dropped += 1
             self._log(
                 watcher,
@@ -98,16 +131,15 @@ class Watchers:
                 watcher.label,
                 WATCH_QUEUE,
             )
-        queue.append((message, work))
         if watcher not in self._tasks:
             self._tasks[watcher] = task = asyncio.create_task(self._work(watcher, queue))
             task.add_done_callback(_ended)
 
-    async def _work(self, watcher: Watcher, queue: deque[_Told]) -> None:
+    async def _work(self, watcher: Watcher, queue: _Queue) -> None:
         task = self._tasks[watcher]
         try:
             while queue:
-                message, work = queue.popleft()
+                message, work = queue.get()
                 try:
                     await work
                 except _FATAL:
@@ -137,9 +169,3 @@ def _ended(task: asyncio.Task[None]) -> None:
     # What ends the process has left the event loop by itself; asyncio wants it asked for, too.
     if not task.cancelled():
         task.exception()
-
-
-def _forget(work: Awaitable[None]) -> None:
-    # A coroutine that is never awaited complains when it goes.
-    if isinstance(work, Coroutine):
-        work.close()

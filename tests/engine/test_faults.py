@@ -14,12 +14,12 @@ import pytest
 
 from yateway import Module
 from yateway.engine import Engine
-from yateway.engine.faults import FaultProxy, Faults, Toward, nemesis
+from yateway.engine.faults import WRITE_LIMIT, FaultProxy, Faults, Toward, nemesis
 from yateway.errors import ConfigError, ConnectionLost
 from yateway.message import Message
 from yateway.reconnect import Backoff
 from yateway.serving import DEADLINE
-from yateway.transport import WRITE_LIMIT, Transport, memory_pair, opener_of
+from yateway.transport import Transport, memory_pair, opener_of
 
 HOUR = 3600.0
 

@@ -292,3 +292,9 @@ def test_only_true_and_false_leave_us(flag: bool, word: str) -> None:
         f"%%<unwatch:a:{word}",
         f"%%<setlocal:a::{word}",
     ]
+
+
+def test_the_return_value_of_user_auth_is_not_told() -> None:
+    """It is the password (guarantee F7)."""
+    with pytest.raises(LocalProtocolError, match=r"NUL in the return value of user\.auth"):
+        Request("1", 1, "user.auth", "x\0").text()

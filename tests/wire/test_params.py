@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.wire.strategies import engine_params, module_params
 from yateway.errors import LocalProtocolError, RemoteProtocolError
-from yateway.wire.params import decode_params, encode_engine_params, encode_params
+from yateway.wire.params import decode_params, encode_engine_params, encode_params, excess
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,13 @@ def test_what_cannot_be_sent_is_named(name: str, value: str | None) -> None:
     assert caught.value.field == name
 
 
+def test_the_value_of_a_secret_is_not_told() -> None:
+    """Only its name is, and what may be wrong (guarantee F7)."""
+    with pytest.raises(LocalProtocolError, match="'password', a secret, cannot be sent") as caught:
+        encode_params([("password", "x\0")])
+    assert caught.value.field == "password"
+
+
 def test_an_engines_line() -> None:
     """The engine writes `=` in a name as `%}` and leaves it alone in a value (guarantee B9)."""
     line = encode_engine_params([("p=q", "r=s"), ("=", ""), ("%:", "%:")])
@@ -77,3 +85,62 @@ def test_a_malformed_escape_is_an_error(line: str) -> None:
     assert next(params) == ("good", "1")
     with pytest.raises(RemoteProtocolError, match="malformed escape"):
         next(params)
+
+
+# --- Bounds (guarantee F10) --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "fault"),
+    [
+        ("", ""),
+        (":a=b" * 1024, ""),
+        (":a=b" * 1025, "more than 1024 parameters"),
+        (":" + "n" * 256, ""),
+        (":" + "n" * 257, "a name of more than 256 characters"),
+        (":" + "n" * 256 + "=v", ""),
+        (":" + "n" * 257 + "=v", "a name of more than 256 characters"),
+        (":" + "n" * 257 + ":a=b", "a name of more than 256 characters"),
+        (":a=" + "v" * 65536, ""),
+        (":a=" + "v" * 65537, "a value of more than 65536 characters"),
+        (":a=" + "v" * 65536 + ":b=" + "v" * 65536, ""),
+        (":a=" + "v" * 65536 + ":b=" + "v" * 65537 + ":c", "a value of more than 65536 characters"),
+        (":" + "n" * 256 + "=" + "v" * 65536, ""),
+        (":" + "n" * 256 + "=" + "v" * 65537, "a value of more than 65536 characters"),
+        (":a=" + "=" * 65536, ""),
+        (":a=" + "v" * 300 + ":" + "n" * 257 + "=v", "a name of more than 256 characters"),
+    ],
+    ids=range(16),
+)
+def test_the_bounds_of_a_message(params: str, fault: str) -> None:
+    """Each limit is good, and one more is too much; among other parameters as well."""
+    assert excess(params) == fault
+    if params.count(":") < 1000:
+        assert excess(":x=y" * 20 + params) == fault
+        assert excess(params + ":x=y" * 20) == fault
+
+
+def plain_excess(params: str) -> bool:
+    """Look at each parameter by itself."""
+    chunks = params.split(":")[1:]
+    for chunk in chunks:
+        name, _, value = chunk.partition("=")
+        if len(name) > 256 or (len(chunk) > 257 and len(value) > 65536):
+            return True
+    return len(chunks) > 1024
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 5, 250, 255, 256, 257, 258, 300]),
+            st.sampled_from([-1, 0, 1, 10, 250, 256, 257, 300, 1000]),
+        )
+    )
+)
+def test_looking_at_few_colons_finds_the_same(sizes: list[tuple[int, int]]) -> None:
+    """Whatever lengths follow each other, the quick look agrees with the plain one."""
+    params = "".join(
+        ":" + "n" * name + ("" if value < 0 else "=" + "v" * value) for name, value in sizes
+    )
+    assert bool(excess(params)) is plain_excess(params)

@@ -302,6 +302,31 @@ def test_nul_inside_a_line_is_an_error(line: bytes) -> None:
     assert caught.value.line == line.decode()
 
 
+@pytest.mark.parametrize(
+    ("name", "params", "fault"),
+    [
+        ("n" * 256, "", ""),
+        ("n" * 257, "", "a long name in '%%>"),
+        ("n", ":a" * 1025, "more than 1024 parameters in '%%>"),
+        ("n", ":" + "a" * 257, "a name of more than 256 characters in '%%>"),
+        ("n", ":a=" + "b" * 65537, "a value of more than 65536 characters in '%%>"),
+    ],
+    ids=range(5),
+)
+def test_a_message_is_bounded(name: str, params: str, fault: str) -> None:
+    """What is too much is told with the line, so that its id can be read (F10, A6)."""
+    line = f"%%>message:7:2:{name}:r{params}"
+    if not fault:
+        from_engine(line.encode())
+        return
+    with pytest.raises(RemoteProtocolError) as caught:
+        from_engine(line.encode())
+    assert str(caught.value).startswith(fault)
+    assert len(str(caught.value)) < 500
+    assert caught.value.line == line
+    assert message_id(caught.value.line) == "7"
+
+
 def test_a_value_that_is_no_utf_8_is_kept() -> None:
     """Bytes that are no UTF-8 are kept, in an error too."""
     request = from_engine(b"%%>message:1:2:n:\xff:k=\xe9t\xe9")

@@ -19,14 +19,15 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal, Self, TypeAlias
 
-from ..transport import WRITE_LIMIT, Opener, Transport, memory_pair
+from ..transport import Opener, Transport, memory_pair
 from .listeners import Address
 
-__all__ = ["FaultProxy", "Faults", "Toward", "nemesis"]
+__all__ = ["WRITE_LIMIT", "FaultProxy", "Faults", "Toward", "nemesis"]
 
 Toward: TypeAlias = Literal["engine", "module"] | None
 """Where the bytes go that a fault befalls; None for both directions."""
 
+WRITE_LIMIT = 1024 * 1024  # bytes that may be on their way in one direction
 IN_LINE = -1  # stands for as many bytes as leave a part of the next line
 NOWHERE = "nowhere:"
 DIRECTED = ("split", "delay", "drip", "stall", "silence", "cut", "half_close")

@@ -54,11 +54,22 @@ class _Tapped(Transport):
     async def drain(self) -> None:
         await self._transport.drain()
 
+    @property
+    def full(self) -> bool:
+        return self._transport.full
+
+    @property
+    def waiting(self) -> int:
+        return self._transport.waiting
+
     async def close(self) -> None:
         await self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def reset(self) -> None:
+        self._transport.reset()
 
     def _take(self, direction: str, data: bytes) -> None:
         *lines, self._rest[direction] = (self._rest[direction] + data).split(b"\n")

@@ -114,11 +114,13 @@ class Connection(Generic[Ticket]):
     Attributes:
         state: where the connection is in its life.
         bufsize: the size in bytes of the engine's line buffer, as last asked for.
+        unsent: how many bytes are queued.
     """
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
         self.state = State.OPEN
         self.bufsize = BUFSIZE_DEFAULT
+        self.unsent = 0
         self._buffer = LineBuffer(limit)
         self._out: list[bytes] = []
         self._open: set[str] = set()
@@ -152,6 +154,7 @@ class Connection(Generic[Ticket]):
         """Return what is to be written now, and forget it."""
         data = b"".join(self._out)
         self._out.clear()
+        self.unsent = 0
         return data
 
     def send(self, frame: ModuleFrame, ticket: Ticket | None = None) -> None:
@@ -215,6 +218,7 @@ class Connection(Generic[Ticket]):
                 f" and would close the connection; setlocal bufsize allows {BUFSIZE_MAX - 2}"
             )
         self._out.append(line)
+        self.unsent += len(line)
 
     # In
 

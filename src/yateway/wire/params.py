@@ -12,7 +12,12 @@ from functools import lru_cache
 from ..errors import LocalProtocolError, is_secret, shown
 from .codec import escape, escape_name, unescape_from_engine
 
-__all__ = ["decode_params", "encode_engine_params", "encode_params"]
+__all__ = ["decode_params", "encode_engine_params", "encode_params", "excess"]
+
+#: What a message of an engine may have (guarantee F10); a line is bounded besides.
+COUNT_LIMIT = 1024
+NAME_LIMIT = 256
+VALUE_LIMIT = 64 * 1024
 
 
 # A module sets the same few parameters again and again: a tenth of an answer's time.
@@ -35,9 +40,7 @@ def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
             )
         except LocalProtocolError as error:
             if is_secret(name):
-                text = (
-                    f"the value of {shown(name)}, a secret, cannot be sent: is there a NUL in it?"
-                )
+                text = f"the value of {shown(name)}, a secret, cannot be sent: has it a NUL?"
                 raise LocalProtocolError(text, field=name) from None
             error.field = name
             raise
@@ -47,6 +50,34 @@ def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
 def encode_engine_params(params: Iterable[tuple[str, str]]) -> str:
     """Return parameters as the engine writes them: `=` in a name becomes `%}`."""
     return "".join(f":{escape(name).replace('=', '%}')}={escape(value)}" for name, value in params)
+
+
+def excess(params: str) -> str:
+    """Return what a message has too much of, empty if nothing (guarantee F10).
+
+    Bounded are the parameters, 1,024, their names, 256, and values, 65,536 characters as they stand
+    on the line. It looks at one colon in each 256 characters and not at each parameter.
+    """
+    end = len(params)
+    # So many do not fit into less. Empty ones are none, but nobody sends a thousand of them.
+    if end > 2 * COUNT_LIMIT and params.count(":") > COUNT_LIMIT:
+        return f"more than {COUNT_LIMIT} parameters"
+    place = 0
+    last_colon = params.rfind
+    while end - place > NAME_LIMIT + 1:
+        # What ends within reach cannot have too long a name, so that only the last end counts.
+        following = last_colon(":", place + 1, place + NAME_LIMIT + 2)
+        if following < 0:
+            equals = params.find("=", place + 1, place + NAME_LIMIT + 2)
+            if equals < 0:
+                return f"a name of more than {NAME_LIMIT} characters"
+            following = params.find(":", equals)
+            if following < 0:
+                following = end
+            if following - equals - 1 > VALUE_LIMIT:
+                return f"a value of more than {VALUE_LIMIT} characters"
+        place = following
+    return ""
 
 
 def decode_params(params: str) -> Iterator[tuple[str, str | None]]:

@@ -44,7 +44,7 @@ from .frames import (
     Watch,
     Watched,
 )
-from .params import encode_params
+from .params import NAME_LIMIT, encode_params, excess
 
 __all__ = ["from_engine", "from_module", "message_id"]
 
@@ -73,6 +73,9 @@ def from_engine(line: bytes) -> EngineFrame:
             params = ":" + fields.pop() if len(fields) == 6 else ""
             check_from_engine(params)
             _, id_, time_or_processed, name, retvalue = fields
+            if len(name) > NAME_LIMIT or (too_much := excess(params)):
+                what = "a long name" if len(name) > NAME_LIMIT else too_much
+                raise RemoteProtocolError(f"{what} in {shown(text)}", line=text)
             if "%" in id_ or "%" in name or "%" in retvalue:
                 id_, name = unescape_from_engine(id_), unescape_from_engine(name)
                 retvalue = unescape_from_engine(retvalue)
@@ -82,7 +85,9 @@ def from_engine(line: bytes) -> EngineFrame:
         return _engine_reply(text, keyword, text[len(keyword) + 1 :])
     except ValueError:
         raise RemoteProtocolError(f"cannot read {shown(text)}", line=text) from None
-    except RemoteProtocolError:
+    except RemoteProtocolError as error:
+        if error.line:
+            raise
         # It tells the field alone, without the name by which a secret is known.
         raise RemoteProtocolError(f"malformed escape in {shown(text)}", line=text) from None
 
