@@ -76,7 +76,7 @@ class Transport(abc.ABC):
 
     @property
     def full(self) -> bool:
-        """Tell whether `drain` would wait; a transport that cannot tell says no."""
+        """Whether `drain` would wait, as far as the transport can tell."""
         return False
 
     @property
@@ -468,15 +468,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_remote(url: str, allowed: bool) -> None:
-    reason = (
-        f"{shown(url)} may lead to another machine, and the protocol has neither passwords nor"
-        " encryption: who is on the way reads every call and owns the module"
-    )
+    reason = f"""{shown(url)} may lead to another machine, and the protocol has neither passwords \
+nor encryption: who is on the way reads every call and owns the module"""
     if not allowed:
-        raise ConfigError(
-            f"{reason}. Use a UNIX socket, 127.0.0.1, or a tunnel that ends here; or say that you"
-            " want this: --allow-remote, in a program allow_remote=True"
-        )
+        raise ConfigError(f"""{reason}. Use a UNIX socket, 127.0.0.1, or a tunnel that ends here; \
+or say that you want this: --allow-remote, in a program allow_remote=True""")
     logger.warning("%s", reason)
 
 
