@@ -34,4 +34,4 @@ async def pin(call: Call) -> None:
     if not code:
         await call.play("goodbye.slin")
         return
-    await call.play(["your-balance-is.slin", 1742, "euros.slin"])
+    await call.play(["your-balance-is.slin", 42, "euros.slin"])

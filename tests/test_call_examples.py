@@ -84,7 +84,7 @@ async def test_pin(engine: EngineForTests, caller: Caller, example: Load) -> Non
     await caller.hears("wrong-pin")
     await caller.hears("enter-pin")
     caller.press("1234")
-    for sound in ("your-balance-is", "1", "thousand", "7", "hundred", "40", "2", "euros"):
+    for sound in ("your-balance-is", "40", "2", "euros"):
         await caller.hears(sound)
     await caller.hung_up()
     await caller.dial("100")

@@ -25,10 +25,13 @@ def test_the_demo_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
     """Every answer is right, also after the connection was cut, and the ladder is drawn."""
     assert main(["demo"]) == 0
     shown = capsys.readouterr().out
-    assert shown.count("  right: ") == 5
+    assert shown.count("  right: ") == 6
     assert "WRONG" not in shown
     assert "Žofia ☎" in shown
     assert shown.count("connects: tcp 127.0.0.1:") == 2
+    assert "1001 dials 100" in shown
+    assert "message=chan.attach source=…/enter-pin.slin" in shown
+    assert "1001 is hung up" in shown
     assert shown.endswith("Every answer was right.\n")
 
 

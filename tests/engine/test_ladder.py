@@ -184,3 +184,15 @@ async def test_the_engines_own_recording_can_be_drawn() -> None:
         "#1 true",
         "closed by the engine",
     ]
+
+
+def test_the_name_of_a_long_path_is_seen() -> None:
+    source = f"wave/play//{'folder/' * 9}menu.slin"
+    text = ladder(
+        recorded(
+            f"0 A a %%>message:1:1:chan.attach::source={source}",
+            "0 A a %%>message:2:1:chan.attach::source=tone/dial",
+        )
+    )
+    assert "source=…/menu.slin\n" in text
+    assert "source=tone/dial\n" in text

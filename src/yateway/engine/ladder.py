@@ -49,10 +49,12 @@ __all__ = ["ladder"]
 
 #: Parameters worth the room before all others, in this order.
 FIRST: Final = (
-    *("id", "targetid", "peerid", "caller", "called", "callername", "callto", "direct", "status"),
-    *("reason", "error", "cause_sip", "text", "operation", "event", "notify", "source", "consumer"),
-    *("message", "newid", "module"),
+    *("id", "message", "source", "consumer", "text", "targetid", "peerid", "caller", "called"),
+    *("callername", "callto", "direct", "status", "reason", "error", "cause_sip", "operation"),
+    *("event", "notify", "newid", "module"),
 )
+#: Parameters that are cut in front, since the end of a path tells more than its beginning.
+PATHS: Final = ("source", "consumer")
 #: Parameters that nobody looks for in a diagram; shown last.
 LAST: Final = ("billid", "handlers", "nodename", "answered", "direction", "address")
 VALUE_CHARACTERS: Final = 32
@@ -302,9 +304,12 @@ def _joined(head: str, retvalue: str | None, params: Iterable[tuple[str, str | N
     if retvalue:
         parts.append(_plain(retvalue, 60))
     for name, value in sorted(params, key=lambda param: _ORDER.get(param[0], len(FIRST))):
-        parts.append(
-            f"{_plain(name)} deleted" if value is None else f"{_plain(name)}={_plain(value)}"
-        )
+        if value is None:
+            parts.append(f"{_plain(name)} deleted")
+        elif name in PATHS and len(value) > VALUE_CHARACTERS:
+            parts.append(f"{name}=…/{_plain(value.rpartition('/')[2])}")
+        else:
+            parts.append(f"{_plain(name)}={_plain(value)}")
     return " ".join(parts)
 
 
