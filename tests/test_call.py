@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
 
 from tests.ivr import SECOND, make_sounds, module_of
-from yateway import Call, CallEnded, CallFailed, UnsafePath
+from yateway import (
+    Call,
+    CallEnded,
+    CallFailed,
+    ConfigError,
+    LocalProtocolError,
+    UnsafePath,
+)
 from yateway.engine.caller import Caller
-from yateway.keys import Why
+from yateway.keys import Digits, Why
 from yateway.moving import Dialled
 from yateway.sound import Playback, Recorded, RecordingEnd
 from yateway.testing import EngineForTests
@@ -225,6 +233,217 @@ async def test_keys_are_for_whoever_waits_first(
         await asyncio.sleep(1)
     await caller.hung_up()
     assert (sorted(got[:2]), got[2:]) == (["1", "2"], ["3", ""])
+
+
+async def test_what_an_unanswered_caller_sees_and_hears(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    statuses: list[str] = []
+
+    async def signal(call: Call) -> None:
+        await call.ring()
+        statuses.append(call.status)
+        await asyncio.sleep(2)
+        assert await call.play("menu.slin") is Playback.EOF
+        statuses.append(call.status)
+        assert await call.tone("busy", 2) is Playback.LIMIT
+        await call.reject("busy")
+        statuses.append(call.status)
+        with pytest.raises(CallEnded, match="busy"):
+            await call.answer()
+
+    await engine.attach(module_of(sounds, signal))
+    await caller.dial("100")
+    await caller.ringing()
+    await caller.hears("menu")
+    await caller.hears("tone/busy")
+    await caller.rejected("busy")
+    await asyncio.sleep(0.1)
+    assert statuses == ["ringing", "progressing", "ended"]
+
+
+async def test_an_answered_call_is_not_rejected_and_causes_are_checked(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    async def reject(call: Call) -> None:
+        with pytest.raises(ValueError, match="use busy"):
+            await call.reject("bussy")
+        await call.answer()
+        await call.answer()
+        with pytest.raises(LocalProtocolError, match="hangup"):
+            await call.reject("busy")
+        await call.hangup("bye")
+
+    await engine.attach(module_of(sounds, reject))
+    await caller.dial("100")
+    await caller.answered()
+    await caller.hung_up("bye")
+
+
+async def test_a_sound_is_stopped_by_the_right_key_at_once(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    """Other keys let it play on, and the key that stopped it is there for who asks next."""
+    got: list[object] = []
+    loop = asyncio.get_running_loop()
+
+    async def play(call: Call) -> None:
+        await call.answer()
+        started = loop.time()
+        got.append(await call.play(["menu.slin", "thanks.slin"], barge="12"))
+        got.append(round(loop.time() - started, 1))
+        got.append((await call.collect(2)).text)
+        got.append(await call.silence(60, barge=True))
+        # What was typed ahead keeps the next sound from being played at all.
+        got.append(await call.play("thanks.slin", barge=True))
+        got.append(await call.key())
+
+    await engine.attach(module_of(sounds, play))
+    await caller.dial("100")
+    await caller.hears("menu")
+    await asyncio.sleep(0.5)
+    caller.press("7")
+    await asyncio.sleep(1)
+    caller.press("2")
+    await caller.hears_nothing()
+    await asyncio.sleep(4)
+    caller.press("*")
+    await caller.hung_up()
+    assert got == [Playback.KEY, 1.5, "72", Playback.KEY, Playback.KEY, "*"]
+    assert not any("thanks" in name for _, name in caller.heard)
+
+
+async def test_a_menu(engine: EngineForTests, caller: Caller, sounds: Path) -> None:
+    """Longer choices wait for their further keys, and wrong ones are said to be."""
+    got: list[object] = []
+
+    async def ask(call: Call) -> None:
+        await call.answer()
+        choices = {"1": "one", "12": "twelve", "3": None, "55": "fifty-five"}
+        for _ in range(5):
+            got.append(await call.menu(choices, prompt="menu.slin", invalid="wrong.slin", tries=2))
+
+    await engine.attach(module_of(sounds, ask))
+    await caller.dial("100")
+    for keys in ("1", "12", "3", "56", "55"):
+        await caller.hears("menu")
+        caller.press(keys)
+    await asyncio.sleep(0.1)
+    assert got[:4] == ["one", "twelve", None, "fifty-five"]
+    await caller.hears("wrong")
+    await caller.hears("menu")
+    await caller.hung_up()
+    assert got[4:] == [None]
+
+
+async def test_invalid_digits_are_asked_for_again(
+    engine: EngineForTests, caller: Caller, sounds: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The check may take its time; a secret is in no log."""
+    caplog.set_level(logging.DEBUG)
+    got: list[Digits] = []
+
+    async def check(text: str) -> bool:
+        await asyncio.sleep(1)
+        return text == "4711"
+
+    async def ask(call: Call) -> None:
+        await call.answer()
+        for tries in (3, 1):
+            digits = await call.collect(
+                *(4,), prompt="menu.slin", invalid="wrong.slin", tries=tries, validate=check,
+                secret=True,
+            )  # fmt: skip
+            logging.getLogger("ivr").info("%s %r", digits, digits)
+            got.append(digits)
+        got.append(await call.collect(max=3, between=9))
+
+    await engine.attach(module_of(sounds, ask))
+    await caller.dial("100")
+    for keys in ("1111", "47#", "4711"):
+        await caller.hears("menu")
+        caller.press(keys)
+        if keys != "4711":
+            await caller.hears("wrong")
+    await caller.hears("menu")
+    caller.press("9876")
+    await asyncio.sleep(2)
+    caller.press("5")
+    await caller.hung_up()
+    assert [(digits.text, digits.why, bool(digits)) for digits in got] == [
+        ("4711", Why.COUNT, True),
+        ("9876", Why.INVALID, False),
+        ("5", Why.MAX, False),
+    ]
+    assert "<Digits '****' invalid>" in caplog.text
+    assert "4711" not in caplog.text
+    assert "9876" not in caplog.text
+
+
+async def test_numbers_are_said_in_the_callers_language(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    async def say(call: Call) -> None:
+        await call.answer()
+        await call.say_digits("30*")
+        await call.say_number(21, "de")
+        with pytest.raises(ConfigError, match="no language 'xx'"):
+            await call.say_number(1, "xx")
+
+    await engine.attach(module_of(sounds, say))
+    await caller.dial("100")
+    await caller.hung_up()
+    names = [name.rpartition("sounds/")[2] for _, name in caller.heard if name]
+    assert names == [
+        *("en/3.slin", "en/0.slin", "en/star.slin"),
+        *("de/ein.slin", "de/und.slin", "de/20.slin"),
+    ]
+
+
+async def test_keys_are_sent_and_events_awaited(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    got: list[str] = []
+
+    async def talk(call: Call) -> None:
+        await call.answer()
+        with pytest.raises(ValueError, match="no keys"):
+            await call.send_dtmf("12x")
+        await call.send_dtmf("12#")
+        with pytest.raises(ValueError, match="not watched"):
+            await call.wait_for("call.route")
+        with pytest.raises(TimeoutError):
+            await call.wait_for("chan.dtmf", timeout=2)
+        told = await call.wait_for("chan.dtmf", lambda message: message["text"] == "6")
+        got.append(told["id"])
+
+    await engine.attach(module_of(sounds, talk))
+    await caller.dial("100")
+    await caller.gets_digits("12#")
+    await asyncio.sleep(3)
+    caller.press("56")
+    await caller.hung_up()
+    assert got == [caller.leg.id]
+
+
+async def test_tasks_of_a_call_end_with_it(
+    engine: EngineForTests, caller: Caller, sounds: Path
+) -> None:
+    """Whatever they wait for; and the code that returned has hung up."""
+    tasks: list[asyncio.Task[object]] = []
+
+    async def spawn(call: Call) -> None:
+        await call.answer()
+        tasks.append(call.spawn(asyncio.sleep(60)))
+        tasks.append(call.spawn(call.key()))
+        await call.play("menu.slin")
+
+    module = module_of(sounds, spawn)
+    await engine.attach(module)
+    await caller.dial("100")
+    await caller.hung_up()
+    await asyncio.sleep(0.1)
+    assert [task.cancelled() for task in tasks] == [True, True]
 
 
 async def test_dial_and_back(engine: EngineForTests, caller: Caller, sounds: Path) -> None:
