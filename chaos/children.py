@@ -124,7 +124,24 @@ def resident(pid: int) -> int:
 #: For `yateway run`, which starts it again when it is killed.
 held = holds()
 
-CHILDREN = {"many": many, "holds": holds, "blocks": blocks, "soak": soak}
+
+def stuck() -> Module:
+    """Return a module all of whose handlers and watchers hang."""
+    module = Module("stuck", deadline=3600)
+
+    @module.handler("soak.route")
+    async def hang(message: Message) -> None:
+        await asyncio.sleep(3600)
+
+    @module.watcher("soak.told")
+    async def hang_too(message: Message) -> None:
+        await asyncio.sleep(3600)
+
+    module.on_disconnected(module.stop)
+    return module
+
+
+CHILDREN = {"many": many, "holds": holds, "blocks": blocks, "soak": soak, "stuck": stuck}
 
 
 def main(what: str, url: str, *options: str) -> None:

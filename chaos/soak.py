@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import select
 import socket
 import statistics
 import subprocess
@@ -42,6 +43,9 @@ PACE, PACED = 2000, 2000
 GROWTH = 2**20 / 1_000_000
 #: What tracing costs: with it, a tenth of the messages have to do.
 TRACED = 10
+#: Seconds that an engine may wait to write to a module that is stuck, with a wide margin for a busy
+#: machine (guarantee C5 says 0.1), and MiB by which that may grow, in which 64 requests fit.
+STUCK_WAIT, STUCK_GROWTH = 1.0, 8.0
 
 #: Of a hundred requests: most are routed at once, some by a coroutine, some fail, some are told of.
 MIX = ("route",) * 80 + ("later",) * 10 + ("fails",) * 5 + ("told",) * 5
@@ -163,19 +167,36 @@ class Load:
         """How many messages were sent."""
         return self._sent
 
+    def push(self, count: int) -> float:
+        """Send so many messages to a module that answers at most a few of them.
+
+        Returns:
+            The longest time for which a write of 64 KiB waited, in seconds.
+        """
+        worst = 0.0
+        piece = b"".join(self._next() for _ in range(2**16 // len(self._next())))
+        size = piece.count(b"\n")
+        for _ in range(count // size):
+            begun = time.perf_counter()
+            self._peer.sendall(piece)
+            worst = max(worst, time.perf_counter() - begun)
+            while select.select([self._peer], [], [], 0)[0]:
+                self._lines()
+        return worst
+
 
 @contextmanager
-def child(*arguments: str) -> Iterator[tuple[Load, int]]:
+def child(what: str, installs: int, *arguments: str) -> Iterator[tuple[Load, int]]:
     """Run the module of `chaos.children`, and yield the load on it and its process' number."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        command = [sys.executable, "-m", "chaos.children", "soak", url, *arguments]
+        command = [sys.executable, "-m", "chaos.children", what, url, *arguments]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
             peer, _ = server.accept()
             with peer:
                 peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 load = Load(peer)
-                load.set_up(installs=5)
+                load.set_up(installs)
                 yield load, process.pid
             process.terminate()
 
@@ -191,7 +212,7 @@ def soak(
         paced: after each, so many more at a steady pace.
     """
     samples: list[Sample] = []
-    with child(*(["traced"] if traced else [])) as (load, pid):
+    with child("soak", 5, *(["traced"] if traced else [])) as (load, pid):
         for _ in range(intervals):
             before = load.sent
             seconds = load.pump(messages // intervals)
@@ -250,6 +271,21 @@ def faults(samples: list[Sample], what: str) -> list[str]:
     return found + ([f"{expired} requests expired"] if expired else [])
 
 
+def stuck(messages: int) -> list[str]:
+    """Push messages at a module all of whose handlers and watchers hang (guarantee C5)."""
+    with child("stuck", 2) as (load, pid):
+        load.push(messages // 10)
+        before = resident(pid)
+        worst = load.push(messages)
+        grown = (resident(pid) - before) / 2**20
+    print(
+        f"all handlers hang: {messages:,} messages later the engine has waited for"
+        f" {worst * 1000:.1f} ms at most to write, the module has grown by {grown:.2f} MiB"
+    )
+    found = [f"the engine waited {worst:.2f} s to write"] if worst > STUCK_WAIT else []
+    return found + ([f"a stuck module grew by {grown:.1f} MiB"] if grown > STUCK_GROWTH else [])
+
+
 def links(count: int = 200) -> float:
     """Return what a link costs in the module's process, in KiB of resident memory."""
     with engine_elsewhere() as url:
@@ -267,6 +303,7 @@ def main() -> int:
     print(f"{HEADINGS[0]:>12}{headings}")
     found = faults(soak(arguments.messages), "resident")
     found += faults(soak(arguments.messages // TRACED, traced=True), "traced")
+    found += stuck(arguments.messages // 2)
     print(f"a link costs {links():.0f} KiB of resident memory")
     print("\n".join(found) or "nothing grows")
     return 1 if found else 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -220,3 +222,58 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
         if needle in text
     ]
     assert not found, "\n".join(found)
+
+
+# --- What text from elsewhere can do -----------------------------------------------------------
+
+#: What reads regular expressions; it has no name that is public.
+PARSER: Any = importlib.import_module("re._parser")
+#: What would run text, or read objects out of it.
+RUNS_TEXT = {"eval", "exec", "compile", "pickle", "marshal", "shelve", "os.system", "os.popen"}
+
+
+@each_module
+def test_no_text_becomes_code(module: str) -> None:
+    """Nothing is evaluated, unpickled or given to a shell (guarantee F11)."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in RUNS_TEXT, f"{called} in line {node.lineno}"
+            shell = [k.value for k in node.keywords if k.arg == "shell"]
+            assert not shell, f"a shell in line {node.lineno}"
+    assert not {name.split(".")[0] for name in imports(module)} & RUNS_TEXT
+
+
+def unbounded(parsed: Iterable[Any], inside: bool = False) -> bool:
+    """Tell whether a parsed expression repeats without end what repeats without end."""
+    for operation, argument in parsed:
+        name = str(operation)
+        if name in ("MAX_REPEAT", "MIN_REPEAT"):
+            _, most, inner = argument
+            endless = most > 1000
+            if (endless and inside) or unbounded(inner, inside or endless):
+                return True
+        elif name == "SUBPATTERN":
+            if unbounded(argument[-1], inside):
+                return True
+        elif name == "BRANCH" and any(unbounded(each, inside) for each in argument[1]):
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("pattern", "bad"), [("(a+)+", True), ("(a*|b)*c", True), ("(a+b)?c+", False)]
+)
+def test_nested_repeats_are_found(pattern: str, bad: bool) -> None:
+    assert unbounded(PARSER.parse(pattern)) == bad
+
+
+@each_module
+def test_no_expression_takes_for_ever(module: str) -> None:
+    """No repeat inside of a repeat: text from elsewhere could take exponential time (F11)."""
+    found = [
+        f"{value.pattern!r}"
+        for value in vars(importlib.import_module(module)).values()
+        if isinstance(value, re.Pattern) and unbounded(PARSER.parse(value.pattern))
+    ]
+    assert not found, f"{module} has {found}"
