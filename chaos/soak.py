@@ -41,6 +41,8 @@ WARMING_UP = 0.5
 PACE, PACED = 2000, 2000
 #: Growth allowed, in bytes for each message: 1 MiB in a million (guarantee D3).
 GROWTH = 2**20 / 1_000_000
+#: Bytes that come and go; a run too short to grow by more tells nothing.
+NOISE = 256 * 1024
 #: What tracing costs: with it, a tenth of the messages have to do.
 TRACED = 10
 #: Seconds that an engine may wait to write to a module that is stuck, with a wide margin for a busy
@@ -263,7 +265,10 @@ def faults(samples: list[Sample], what: str) -> list[str]:
     grown = slope(samples)
     settled = samples[int(len(samples) * WARMING_UP) :]
     print(f"{what} memory grows by {grown * 1_000_000 / 2**20:+.3f} MiB in a million messages\n")
-    found = [f"{what} memory grows by {grown:.2f} bytes a message"] if grown > GROWTH else []
+    whole = grown * (settled[-1].messages - settled[0].messages)
+    found = []
+    if grown > GROWTH and whole > NOISE:
+        found.append(f"{what} memory grows by {grown:.2f} bytes a message")
     for name in ("descriptors", "tasks"):
         first, last = getattr(settled[0], name), getattr(settled[-1], name)
         found += [f"{name} grow from {first} to {last}"] if last > first else []

@@ -28,7 +28,7 @@ from .sandbox import alone
 
 VERBS = 5
 #: Virtual seconds after which everything has to be over: attempts, deadlines, clean-up.
-LONG = 120.0
+LONG = 30.0
 
 _requests = [line for line in (*lines("E"), *ENGINE_WORDS) if line.startswith(b"%%>message:")]
 SEEDS = [

@@ -204,9 +204,10 @@ def test_growth_fails_a_soak() -> None:
     steady = [sample(n * 1000, 2**20 + min(n, 5) * 4096) for n in range(20)]
     assert soak.slope(steady) == 0
     assert soak.faults(steady, "resident") == []
-    growing = [sample(n * 1000, n * 4096) for n in range(20)]
+    growing = [sample(n * 100_000, n * 409_600) for n in range(20)]
     assert soak.slope(growing) == pytest.approx(4.096)
     assert soak.faults(growing, "resident") == ["resident memory grows by 4.10 bytes a message"]
+    assert soak.faults([sample(n * 100, n * 410) for n in range(20)], "resident") == []
     leaking = [sample(n * 1000, 0, descriptors=n, tasks=n, expired=n) for n in range(20)]
     assert len(soak.faults(leaking, "resident")) == 3
 
