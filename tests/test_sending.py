@@ -17,6 +17,7 @@ from yateway.errors import (
 )
 from yateway.message import Message
 from yateway.module import Module
+from yateway.resync import live_channels
 
 
 @pytest.mark.parametrize(("reenter", "expected"), [("false", []), ("true", [50, 150])])
@@ -123,3 +124,48 @@ async def test_nothing_is_sent_by_a_module_that_is_not_attached() -> None:
             await sending
     async with Engine(module):
         assert module.attached
+
+
+@pytest.mark.parametrize("id_", [None, "", "sip", "dumb", " "])
+async def test_a_drop_without_a_channel_is_refused(id_: str | None) -> None:
+    """The engine would hang up every call there is; nothing is sent (Y11 of part 5)."""
+    module = Module("careless")
+    asked: list[Message] = []
+    async with Engine(module) as engine:
+        engine.install("call.drop", asked.append, 1)  # type: ignore[arg-type]
+        for send in (module.dispatch, module.enqueue):
+            with pytest.raises(LocalProtocolError, match="would hang up every call") as caught:
+                await send("call.drop", id=id_)
+            assert caught.value.field == "id"
+            with pytest.raises(LocalProtocolError, match="drop_all_calls"):
+                await send(Message("call.drop", {"id": id_} if id_ else {}))
+        assert asked == []
+        await module.dispatch("call.drop", id="sip/1")
+        assert [message["id"] for message in asked] == ["sip/1"]
+
+
+async def test_all_calls_are_dropped_by_a_method_of_its_own() -> None:
+    """Of the engine, or of one driver."""
+    module = Module("closing time")
+    async with Engine(module):
+
+        async def call() -> None:
+            await module.dispatch("call.execute", callto="dumb/", target="1", direct="tone/busy")
+
+        async def kinds() -> list[str]:
+            assert module._life is not None
+            assert module._life.primary is not None
+            channels = await live_channels(module._life.primary)
+            assert channels is not None
+            return [channel.id.partition("/")[0] for channel in channels]
+
+        await call()
+        await call()
+        assert await kinds() == ["dumb", "dumb"]
+        await module.drop_all_calls("conf")
+        assert await kinds() == ["dumb", "dumb"]
+        await module.drop_all_calls("dumb", reason="closed")
+        assert await kinds() == []
+        await call()
+        await module.drop_all_calls()
+        assert await kinds() == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .errors import ConnectionLost
+from .errors import ConnectionLost, LocalProtocolError, shown
 from .lifespan import SENDER, Life, Plan, set_local
 from .link import Link
 from .message import Message, Value
@@ -103,6 +103,22 @@ class Sender:
         """
         await self._alive()[1].send(_made(message, params, more).to_request())
 
+    async def drop_all_calls(self, driver: str = "", *, reason: str = "dropped") -> None:
+        """Hang up every call of the engine, or every channel of one driver.
+
+        `dispatch` and `enqueue` refuse a `call.drop` that would do this, since it is hardly ever
+        meant: an id that is empty or missing is enough (engine.md part 5, 11).
+
+        Args:
+            driver: a driver's name, for example "sip"; empty for all.
+            reason: what the calls are told.
+
+        Raises:
+            ConnectionLost, DispatchTimeout: as `dispatch`.
+        """
+        message = Message("call.drop", {"id": driver} if driver else {}, reason=reason)
+        await self._alive()[1].dispatch(message, self._dispatch_timeout)
+
     async def setlocal(self, name: str, value: Value) -> str:
         """Change a setting of our connections; it is set again after a reconnect.
 
@@ -160,9 +176,15 @@ def _made(
     both = {**(params or {}), **more}
     given = {name: value for name, value in both.items() if value is not None}
     if isinstance(message, str):
-        return Message(message, given)
+        message = Message(message)
     for name, value in given.items():
         message[name] = value
+    if message.name == "call.drop" and "/" not in message.get("id", ""):
+        raise LocalProtocolError(
+            f"call.drop with the id {shown(message.get('id', ''))} would hang up every call: give"
+            " the id of a channel, as in sip/1, or use drop_all_calls",
+            field="id",
+        )
     return message
 
 

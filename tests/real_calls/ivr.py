@@ -44,7 +44,7 @@ async def attached(exchange: Exchange, module: Module) -> AsyncIterator[Module]:
     """Attach a module while the block lasts; no call may be left over."""
     await module.attach(opener_of(exchange.engine.tcp))
     if await channels(module):  # another test has failed
-        await module.dispatch("call.drop")
+        await module.drop_all_calls()
     try:
         yield module
         async with asyncio.timeout(5):
