@@ -192,6 +192,9 @@ class Call(MovingLine):
     async def _hear(self, sources: Sequence[str], barge: bool | str, limit: float) -> Playback:
         keys = _ALL_KEYS if barge is True else barge or ""
         outcome, sound = Playback.EOF, None
+        # Also where nothing is to be heard: a loop around this must not stop the others.
+        await asyncio.sleep(0)
+        await self.check()
         for source in sources:
             if self.keys.any_of(keys):
                 outcome = Playback.KEY
@@ -287,7 +290,7 @@ class Call(MovingLine):
                     await self.outcome(self.keys.more())
         except TimeoutError:
             return ""
-        self._check()
+        await self.check()
         return self.keys.take()
 
     async def collect(

@@ -61,6 +61,9 @@ ResyncHook = Callable[[Resync], Awaitable[None] | None]
 class Companion(Protocol):
     """Something that has to know when links come and go, and to end before the last one does."""
 
+    def attached(self) -> None:
+        """The module is attached, for the first time or again."""
+
     def link_lost(self) -> None:
         """The module is not attached any more; it tries to be."""
 
@@ -84,6 +87,7 @@ class Plan:
     Attributes:
         settings: what `setlocal` was given, to be set again on each new link.
         companion: what else lives as long as the module and its links: its calls.
+        companion_handles: the messages that it handles itself.
     """
 
     name: str
@@ -94,6 +98,7 @@ class Plan:
     watchers: list[Watcher] = field(default_factory=list)
     hooks: dict[str, list[Hook]] = field(default_factory=dict)
     companion: Companion | None = None
+    companion_handles: frozenset[str] = frozenset()
     resync_hooks: list[ResyncHook] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
 
@@ -213,7 +218,13 @@ class Life:
         live = [(a.link, names) for a, names in installed if a.link is not None and a.link.usable]
         if not live:
             return
-        uninstalls = [link.command(Uninstall(name)) for link, names in live for name in names]
+        # What the companion is asked it is asked until it has come to its end.
+        uninstalls = [
+            link.command(Uninstall(name))
+            for link, names in live
+            for name in names
+            if name not in self._plan.companion_handles
+        ]
         # The engine confirms an uninstall at once and still takes the answers of what is open,
         # but it reads nothing after quit (engine.md part 5, 9): the order matters.
         await _within(END_TIMEOUT, asyncio.gather(*uninstalls, return_exceptions=True))
@@ -276,6 +287,8 @@ class Life:
     def _link_up(self) -> None:
         if all(attachment.link is not None for attachment in self._attachments):
             self._connected = True
+            if self._plan.companion is not None:
+                self._plan.companion.attached()
             self._start_hooks("connected")
             if self._resyncs.due() and self.primary is not None:
                 self.spawn(self._resyncs.find_out(self.primary))

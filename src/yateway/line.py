@@ -102,7 +102,7 @@ class Line:
         self._awaited: dict[asyncio.Future[Any], asyncio.Task[Any] | None] = {}
         self._listening: list[tuple[str, Callable[[Message], bool], asyncio.Future[Message]]] = []
         self._children: set[asyncio.Task[Any]] = set()
-        self._leaving: asyncio.Task[Any] | None = None
+        self._leaving: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
         numbers = f"{shown(self.caller)} to {shown(self.called)}"
@@ -126,7 +126,7 @@ class Line:
         Raises:
             CallEnded: it is over.
         """
-        self._check()
+        await self.check()
         if not self.answered:
             await self._signal("call.answered")
 
@@ -179,8 +179,10 @@ class Line:
             CallEnded: it is over already.
             ConnectionLost: the engine could not be told.
         """
-        self._check()
-        self._leaving = asyncio.current_task()
+        await self.check()
+        task = asyncio.current_task()
+        assert task is not None
+        self._leaving.add(task)
         try:
             if await self.board.drop(self, reason):
                 async with asyncio.timeout(HANGUP_TIMEOUT):
@@ -189,7 +191,7 @@ class Line:
             pass  # dropped all the same
         finally:
             self.end(reason)
-            self._leaving = None
+            self._leaving.discard(task)
 
     async def send_dtmf(self, digits: str) -> None:
         """Send keys to the person's telephone.
@@ -201,7 +203,7 @@ class Line:
             ValueError: there is something else in it, or nothing.
             CallEnded: the call is over.
         """
-        self._check()
+        await self.check()
         if not digits or set(digits) - _KEYS:
             raise ValueError(f"{shown(digits)} are no keys: use 0-9, *, # and A-D")
         await self.board.dispatch(
@@ -218,7 +220,7 @@ class Line:
             CallEnded: the call is over.
             ConnectionLost, DispatchTimeout: as `Module.dispatch`.
         """
-        self._check()
+        await self.check()
         if not self.leg:
             raise LocalProtocolError(
                 f"{shown(self.id)} is connected to {shown(self.peer)}: take_back() first"
@@ -273,7 +275,7 @@ class Line:
         """
         if name not in EVENTS:
             raise ValueError(f"{shown(name)} is not watched for calls: use {', '.join(EVENTS)}")
-        self._check()
+        await self.check()
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         entry = (name, accept, future)
         self._listening.append(entry)
@@ -297,7 +299,7 @@ class Line:
         Raises:
             CallEnded: the call is over.
         """
-        self._check()
+        await self.check()
         self._awaited[future] = asyncio.current_task()
         try:
             return await future
@@ -312,7 +314,7 @@ class Line:
         """
         if self.ended:
             work.close()
-        self._check()
+            raise self.error()
         task = self.board.spawn(work)
         self._children.add(task)
         task.add_done_callback(self._children.discard)
@@ -336,19 +338,18 @@ class Line:
         self.reason = reason
         self.cause = cause
         self._over.set()
-        waiting = list(self._awaited.items())
-        for future, _ in waiting:
+        # Code that waits for the call itself, asks for its end or finds it out has its error.
+        told = {asyncio.current_task(), *self._leaving}
+        for future, task in self._awaited.items():
             if not future.done():
                 future.set_exception(self.error())
+                told.add(task)
         for sound in tuple(self.sounds):
             sound.settle(Playback.HANGUP)
-        for child in tuple(self._children):
-            if child is not self._leaving:
-                child.cancel()
+        for child in self._children - told:
+            child.cancel()
         scope = self.scope
-        # Code that waits for the call itself has its error by now, and who hangs up goes on.
-        tasks = [self._leaving, *(task for _, task in waiting)]
-        if scope is not None and not any(scope.encloses(task) for task in tasks):
+        if scope is not None and not any(scope.encloses(task) for task in told):
             scope.interrupt(self.interruption())
         self.board.ended(self)
 
@@ -378,6 +379,13 @@ class Line:
             cause=self.cause,
         )
 
-    def _check(self) -> None:
+    async def check(self) -> None:
+        """Make sure that the call is not over.
+
+        Raises:
+            CallEnded: it is.
+        """
         if self.ended:
+            # Code that does not want to know, and asks again and again, must not stop the others.
+            await asyncio.sleep(0)
             raise self.error()

@@ -26,7 +26,7 @@ from .prompts import Prompts
 from .routing import Fork, Reject, Route
 from .sending import DISPATCH_TIMEOUT, Sender
 from .serving import DEADLINE, IN_FLIGHT, Counters
-from .switchboard import KEEP_PRIORITY, KEPT, CallFunction, Switchboard
+from .switchboard import CallFunction, Switchboard
 from .transport import DEFAULT_ENGINE, Opener, opener_of, started_by_engine
 from .watchdog import Watchdog
 from .watching import Watcher, WatcherFunction
@@ -167,9 +167,9 @@ class Module(Sender):
         if plan.companion is None:
             plan.companion = board
             plan.watchers += [Watcher(name, board.told) for name in EVENTS]
-            plan.table.add(
-                Handler("chan.disconnected", board.abandoned, KEEP_PRIORITY, (KEPT, board.address))
-            )
+            for handler in board.handlers():
+                plan.table.add(handler)
+                plan.companion_handles |= {handler.name}
 
     def take(self, name: str, **params: Value) -> Route | Reject:
         """Return what a handler of call.route returns to bring the call to `@module.call(name)`.

@@ -149,8 +149,8 @@ class MovingLine(Line):
             CallFailed: the engine could not do it.
             CallEnded: one of them is over.
         """
-        self._check()
-        other._check()
+        await self.check()
+        await other.check()
         with _Move(self), _Move(other):
             answer = await self.board.dispatch(
                 "chan.connect", {"id": self.id, "targetid": other.id, "reason": "bridged"}
@@ -240,7 +240,7 @@ class MovingLine(Line):
             CallFailed: the engine could not do it.
             CallEnded: the call is over.
         """
-        self._check()
+        await self.check()
         route = Message("call.execute")
         verdict = Route(target) if isinstance(target, str) else target
         verdict.apply(route)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .call import Call
     from .line import Line
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "whole"]
 
 
 class Calls:
@@ -29,7 +29,7 @@ class Calls:
         return len(self._calls)
 
     def __iter__(self) -> Iterator[Call]:
-        return iter([_whole(line) for line in self._calls])
+        return iter([whole(line) for line in self._calls])
 
     def __contains__(self, call: object) -> bool:
         return call in self._calls
@@ -37,7 +37,7 @@ class Calls:
     def get(self, channel: str) -> Call | None:
         """Return the call of a channel, the person's or our leg, None if it is none of ours."""
         line = self._channels.get(channel)
-        return None if line is None else _whole(line)
+        return None if line is None else whole(line)
 
     def of_bill(self, billid: str) -> list[Call]:
         """Return the calls with a bill id; several when one of them was made for another."""
@@ -72,6 +72,9 @@ class Calls:
         self._channels.pop(channel, None)
 
 
-def _whole(line: Line) -> Call:
-    # There is no other kind: the classes below Call only divide what it can do.
+def whole(line: Line) -> Call:
+    """Return a line as the call that it is.
+
+    There is no other kind: the classes below `Call` only divide what it can do.
+    """
     return cast("Call", line)

@@ -7,8 +7,9 @@ differs) knows none of the channels there were; one that was only cut off may ha
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -96,7 +97,7 @@ class Resyncs:
         """Ask the engine what lives in it and tell."""
         runid, lost_at, now = self.runid, self._lost_at, self._time()
         try:
-            channels = await live_channels(link)
+            channels = await live_channels(functools.partial(_status, link))
         except ConnectionLost:
             return
         if lost_at is None or lost_at != self._lost_at:
@@ -107,23 +108,31 @@ class Resyncs:
         self._tell(resync)
 
 
-async def live_channels(link: Link) -> tuple[Channel, ...] | None:
+async def live_channels(
+    status: Callable[..., Awaitable[str]], driver: str = ""
+) -> tuple[Channel, ...] | None:
     """Return all channels of the engine's drivers, None when it does not tell.
 
     External channels belong to no driver and are not among them (engine.md 5.3).
+
+    Args:
+        status: dispatches engine.status with the parameters that it is given.
+        driver: only the channels of this one.
 
     Raises:
         ConnectionLost: the link ended first.
     """
     channels: list[Channel] = []
     try:
-        overview = await _status(link, details=False)
+        overview = await status(details=False)
         for name, count in _DRIVER.findall(overview):
+            if driver not in ("", name):
+                continue
             if int(count) > CHANNELS_LIMIT:
                 logger.warning("%s has %s channels, too many to list", shown(name), count)
                 return None
             if int(count):
-                channels += _listed(await _status(link, module=name))
+                channels += _listed(await status(module=name))
     except ConnectionLost:
         raise
     except YatewayError as error:

@@ -9,6 +9,7 @@ the code clean up as for any cancellation.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
@@ -35,11 +36,23 @@ class Scope(Generic[_T]):
         self._coroutine = coroutine
         self._task: asyncio.Task[Any] | None = None
         self._error: Interruption | None = None
+        self._interrupted = False
+        self._abandoned = False
 
     def interrupt(self, error: Interruption) -> None:
-        """Raise `error` in the coroutine, at the place where it waits."""
-        if self._task is not None and self._error is None:
+        """Raise `error` in the coroutine, at the place where it waits.
+
+        The task that runs the coroutine must not ask for this itself.
+        """
+        if self._task is not None and not self._interrupted:
+            self._interrupted = True
             self._error = error
+            self._task.cancel()
+
+    def abandon(self) -> None:
+        """Run the coroutine no further, for it keeps even a cancellation to itself."""
+        if self._task is not None:
+            self._abandoned = True
             self._task.cancel()
 
     def encloses(self, task: asyncio.Task[Any] | None) -> bool:
@@ -49,6 +62,7 @@ class Scope(Generic[_T]):
     def __await__(self) -> Generator[Any, None, _T]:
         self._task = task = asyncio.current_task()
         assert task is not None
+        ours: Interruption | None = None
         error: BaseException | None = None
         try:
             while True:
@@ -60,19 +74,31 @@ class Scope(Generic[_T]):
                 except StopIteration as end:
                     result: _T = end.value
                     return result
-                error = None
+                finally:
+                    # Not before, lest a timeout inside that is due too takes this for its own.
+                    if ours is not None:
+                        task.uncancel()
+                error = ours = None
                 try:
                     yield waits_for
-                except asyncio.CancelledError as cancelled:
-                    # Ours, unless somebody else has cancelled the task as well.
-                    if self._error is not None and task.uncancel() == 0:
-                        error, self._error = self._error, None
-                    else:
-                        error = cancelled
                 except BaseException as failure:
                     error = failure
+                if self._abandoned:
+                    self._give_up()
+                # Whatever came instead: what was waited for need not heed a cancellation.
+                if self._error is not None:
+                    error = ours = self._error
+                    self._error = None
         finally:
             self._task = None
+
+    def _give_up(self) -> None:
+        # That it ignores its end as well is no news; and not later, when no loop runs in which it
+        # could wait: there it would never let go.
+        with contextlib.suppress(RuntimeError):
+            self._coroutine.close()
+        del self._coroutine
+        raise asyncio.CancelledError
 
 
 def is_only(error: BaseException, kind: type[BaseException]) -> bool:

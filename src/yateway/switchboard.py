@@ -22,15 +22,16 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from .call import Call
 from .conference import Conference
-from .errors import CallEnded, ConfigError, YatewayError, shown
-from .handlers import label
+from .errors import CallEnded, ConfigError, ConnectionLost, YatewayError, shown
+from .handlers import Handler, label
 from .line import Line
-from .log import logger, told
+from .log import debug_traceback, logger, told
 from .message import Message, Value
 from .moving import cause_of
 from .originating import Origination
+from .orphans import ALIVE, INSTANCE, Orphans
 from .prompts import Prompts
-from .registry import Calls
+from .registry import Calls, whole
 from .resync import Resync
 from .routing import Fork, Reject, Route
 from .scope import Scope, is_only
@@ -56,6 +57,9 @@ KEEP_PRIORITY: Final = 20
 LOST_LIMIT: Final = 60.0
 #: The reason of calls that ended with their engine.
 ENGINE_LOST: Final = "engine lost"
+
+# These end the process.
+_FATAL = (KeyboardInterrupt, SystemExit)
 
 _ENDS = ("chan.disconnected", "chan.hangup")
 
@@ -101,15 +105,18 @@ class Switchboard:
         self.calls = Calls()
         self.functions: dict[str, CallFunction] = {}
         # The address of our legs shows in the engine's status whose they are.
-        self.address = f"{re.sub('[^A-Za-z0-9_-]', '-', messenger.name)}.{secrets.token_hex(4)}"
+        self.family = re.sub("[^A-Za-z0-9_-]", "-", messenger.name) + "."
+        self.address = self.family + secrets.token_hex(4)
         self.target = f"dumb/{self.address}"
         self._numbers = itertools.count(1)
         self._notified: dict[str, Callable[[Message], object]] = {}
         self.conferences: dict[str, Conference] = {}
         self._early: deque[Message] = deque(maxlen=EARLY)
-        self._tasks: dict[asyncio.Task[Any], Call] = {}
+        self._running: dict[Call, asyncio.Task[Any]] = {}
+        self._doubtful: set[Call] = set()
         self._closing = False
         self._lost: asyncio.TimerHandle | None = None
+        self._orphans = Orphans(self.address, self._knows, self.dispatch, self.spawn)
 
     def __repr__(self) -> str:
         return f"<Switchboard {self.address} calls={len(self.calls)}>"
@@ -210,9 +217,7 @@ class Switchboard:
             if call is not None and not call.leg:
                 call.returned(message.get("targetid", ""))
                 return
-        if message.get("yateway") != self._messenger.name or not message.get(
-            "callto", ""
-        ).startswith("dumb/"):
+        if not self._ours(message):
             return
         leg, name = message.get("targetid", ""), message.get("call", "")
         if not message.processed or not leg.startswith("dumb/"):
@@ -230,14 +235,21 @@ class Switchboard:
             return
         self.start(Call(self, message.get("id", ""), leg, message), function)
 
+    def _ours(self, message: Message) -> bool:
+        driver, _, address = message.get("callto", "").partition("/")
+        if driver != "dumb" or message.get("yateway") != self._messenger.name:
+            return False
+        # Two modules of one name may run; a rule of regexroute names neither.
+        return address == self.address or not address.startswith(self.family)
+
     def start(self, call: Call, function: CallFunction) -> None:
         """Take up a call and run the code that is for it."""
         call.billid = call.billid or call.params.get("billid", "")
         self.calls.add(call)
         task = self.spawn(self._run(call, function))
         task.set_name(f"call {call.id} {label(function)}")
-        self._tasks[task] = call
-        task.add_done_callback(self._tasks.pop)
+        self._running[call] = task
+        task.add_done_callback(lambda _: self._running.pop(call))
         self.catch_up(call)
 
     def catch_up(self, call: Call) -> None:
@@ -250,20 +262,26 @@ class Switchboard:
                 self._early.append(message)
 
     async def _run(self, call: Call, function: CallFunction) -> None:
+        if call not in self.calls:
+            return  # it was over before its code began: there is nothing to clean up either
+        task = asyncio.current_task()
+        assert task is not None
         scope = call.scope = Scope(function(call))
         failed = False
         try:
             await scope
         except BaseException as error:
-            # Its own end is the usual end of a call's code.
-            if not is_only(error, CallEnded):
+            if isinstance(error, _FATAL) or (
+                isinstance(error, asyncio.CancelledError) and task.cancelling() > 0
+            ):
+                raise
+            # Its own end is the usual end of a call's code; that of another is a failure.
+            if not (call.ended and is_only(error, CallEnded)):
                 failed = True
-                if not isinstance(error, Exception | BaseExceptionGroup):
-                    raise
                 logger.error(
                     "call %s failed in %s: %s", shown(call.id), label(function), told(error)
                 )
-                logger.debug("the traceback of this failure", exc_info=error)
+                debug_traceback(error)
         finally:
             call.scope = None
             if call.leg and not call.ended:
@@ -278,21 +296,29 @@ class Switchboard:
         except (YatewayError, TimeoutError) as error:
             logger.warning("call %s could not be hung up: %s", shown(call.id), told(error))
 
-    def ended(self, call: Line) -> None:
+    def ended(self, line: Line) -> None:
         """Take note that a call is over; its code may clean up for a while."""
+        call = whole(line)
         self.calls.remove(call)
-        for task, its in self._tasks.items():
-            if its is call:
-                asyncio.get_running_loop().call_later(CLEAN_UP, self._hurry, task)
+        self._doubtful.discard(call)
+        if task := self._running.get(call):
+            hurry = asyncio.get_running_loop().call_later(CLEAN_UP, self._hurry, call, task)
+            task.add_done_callback(lambda _: hurry.cancel())
 
-    def _hurry(self, task: asyncio.Task[Any]) -> None:
-        if not task.done():
-            logger.error(
-                "%s still runs %g s after the end of its call: it is cancelled",
-                task.get_name(),
-                CLEAN_UP,
-            )
+    def _hurry(self, call: Call, task: asyncio.Task[Any], stubborn: bool = False) -> None:
+        logger.error(
+            "%s still runs %g s after %s: it is %s",
+            task.get_name(),
+            CLEAN_UP,
+            "it was cancelled" if stubborn else "the end of its call",
+            "abandoned" if stubborn else "cancelled",
+        )
+        if not stubborn:
             task.cancel()
+            hurry = asyncio.get_running_loop().call_later(CLEAN_UP, self._hurry, call, task, True)
+            task.add_done_callback(lambda _: hurry.cancel())
+        elif isinstance(call.scope, Scope):
+            call.scope.abandon()
 
     # What calls ask for
 
@@ -302,7 +328,12 @@ class Switchboard:
 
     async def dispatch(self, name: str, params: Mapping[str, Value]) -> Message:
         """Dispatch a message as the module does."""
-        return await self._messenger.dispatch(name, params)
+        try:
+            return await self._messenger.dispatch(name, params)
+        except ConnectionLost:
+            # Code that tries again at once must not keep the module from attaching again.
+            await asyncio.sleep(0)
+            raise
 
     async def act(self, channel: str, name: str, params: Mapping[str, Value]) -> Message | None:
         """Dispatch a message in the name of a channel; None if there is no such channel.
@@ -391,7 +422,21 @@ class Switchboard:
         """Return a call to be made, see `Module.originate`."""
         return Origination(self, target, timeout, params)
 
+    def handlers(self) -> list[Handler]:
+        """Return what the module has to install for the calls."""
+        return [
+            Handler("chan.disconnected", self.abandoned, KEEP_PRIORITY, (KEPT, self.address)),
+            Handler(ALIVE, lambda _: True, filter=(INSTANCE, self.address)),
+        ]
+
+    def _knows(self, channel: str) -> bool:
+        return self.calls.get(channel) is not None
+
     # When the engine is away
+
+    def attached(self) -> None:
+        """Take note that the module is attached."""
+        self._orphans.search()
 
     def link_lost(self) -> None:
         """Take note that the module is not attached: what happens now is not told.
@@ -402,6 +447,8 @@ class Switchboard:
         if self._lost is None and len(self.calls):
             loop = asyncio.get_running_loop()
             self._lost = loop.call_later(LOST_LIMIT, self.engine_lost)
+        self._doubtful.update(self.calls)
+        self._orphans.stop()
         for call in self.calls:
             for sound in tuple(call.sounds):
                 sound.settle(Playback.LOST)
@@ -409,19 +456,29 @@ class Switchboard:
     def engine_lost(self) -> None:
         """End all calls: there is no engine any more that could have them."""
         self._found()
+        # Another engine counts its channels from 1 again.
+        self._early.clear()
         for call in self.calls:
             call.end(ENGINE_LOST)
 
     def resynced(self, resync: Resync) -> None:
         """End the calls that did not survive while the module was not attached."""
         self._found()
+        # Not those that have come since: the engine was asked before it had them.
+        doubtful, self._doubtful = self._doubtful, set()
         if resync.new_engine:
-            self.engine_lost()
+            for call in doubtful:
+                call.end(ENGINE_LOST)
         elif resync.channels is not None:
-            alive = {channel.id for channel in resync.channels}
-            for call in self.calls:
-                if (call.leg or call.id) not in alive:
+            peers = {channel.id: channel.peer for channel in resync.channels}
+            for call in doubtful:
+                if (call.leg or call.id) not in peers:
                     call.end("gone")
+            for channel in resync.channels:
+                # Somebody came back to us while we were not told.
+                person = self.calls.get(channel.peer)
+                if person in doubtful and not person.leg and channel.address == self.address:
+                    person.returned(channel.id)
 
     def _found(self) -> None:
         if self._lost is not None:
@@ -436,12 +493,15 @@ class Switchboard:
         Calls that last longer than the module's patience are hung up.
         """
         self._closing = True
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=self._patience)
-        for task in tuple(self._tasks):
+        if self._running:
+            await asyncio.wait(tuple(self._running.values()), timeout=self._patience)
+        for task in tuple(self._running.values()):
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=CLEAN_UP)
+        if self._running:
+            await asyncio.wait(tuple(self._running.values()), timeout=CLEAN_UP)
+        for call in self._running:
+            if isinstance(call.scope, Scope):
+                call.scope.abandon()
 
     def close(self) -> None:
         """Forget everything: the module is not attached any more."""
