@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -134,8 +135,7 @@ async def test_code_is_interrupted_where_it_waits_and_may_clean_up(
             await place()
         except BaseException as end:
             # Task groups of Python 3.11 and 3.12 wrap it.
-            assert is_only(end, CallEnded)
-            steps.append("ended")
+            steps.append("ended" if is_only(end, CallEnded) else repr(end))
         finally:
             await asyncio.sleep(5)
             async with asyncio.timeout(5), asyncio.TaskGroup() as group:
@@ -317,11 +317,9 @@ async def test_code_that_keeps_everything_to_itself_is_abandoned() -> None:
     async def code() -> None:
         nonlocal rounds
         while True:
-            try:
+            with contextlib.suppress(BaseException):
                 rounds += 1
                 await asyncio.sleep(60)
-            except BaseException:
-                pass
 
     def abandon(scope: Scope[Any], _: asyncio.Task[Any]) -> None:
         scope.abandon()

@@ -55,6 +55,12 @@ class _Away:
         if self.timer is not None:
             self.timer.cancel()
 
+    def give_up(self) -> None:
+        """Let them ring no longer; whoever waits for `back` takes the person back."""
+        if not (self.returning or self.back.done()):
+            self.returning = True
+            self.back.set_result(self.dialled)
+
 
 class MovingLine(Line):
     """A call whose person can be connected elsewhere."""
@@ -103,12 +109,14 @@ class MovingLine(Line):
             params: further parameters of the call.
 
         Raises:
+            CallFailed: the engine could not take them back.
             CallEnded: the person has hung up.
         """
+        await self.check()
         await self.board.keep(self)
         self._away = away = _Away()
         loop = asyncio.get_running_loop()
-        away.timer = loop.call_later(timeout, self._give_up)
+        away.timer = loop.call_later(timeout, away.give_up)
         try:
             await self._execute(target, params)
             return await self.outcome(away.back)
@@ -127,6 +135,7 @@ class MovingLine(Line):
             CallFailed: the engine could not do it.
             CallEnded: the call is over.
         """
+        await self.check()
         if not self.leg:
             answer = await self._execute(self.board.target, {})
             self.returned(answer["peerid"])
@@ -277,12 +286,6 @@ class MovingLine(Line):
             target=target,
             reason=reason,
         )
-
-    def _give_up(self) -> None:
-        away = self._away
-        if away is not None and not (away.returning or self.ended):
-            away.returning = True
-            self.spawn(self.take_back())
 
 
 def cause_of(message: Message) -> int | None:
