@@ -117,7 +117,8 @@ LAYERS = [
     {"sending"},
     # Calls are below the module that has them: they know of it only how to send.
     {"scope", "keys", "language", "prompts", "registry", "conference", "sound"}
-    | {"line", "moving", "call", "originating", "orphans", "switchboard"},
+    | {"line", "moving", "call", "originating", "orphans", "running"}
+    | {"switchboard"},
     {"module"},
     {"audio"},
 ]

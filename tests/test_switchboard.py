@@ -24,8 +24,9 @@ from yateway import (
 )
 from yateway.engine import Engine
 from yateway.engine.caller import Caller
+from yateway.running import CLEAN_UP
 from yateway.sound import Playback
-from yateway.switchboard import CLEAN_UP, ENGINE_LOST, LOST_LIMIT
+from yateway.switchboard import ENGINE_LOST, LOST_LIMIT
 from yateway.testing import EngineForTests
 
 expect_errors = pytest.mark.yateway(expect_errors=True)
@@ -266,7 +267,7 @@ async def test_code_that_does_not_want_to_know(
     caller.hang_up()
     await asyncio.sleep(CLEAN_UP + 1)
     assert "still runs 10 s after the end of its call: it is cancelled" in caplog.text
-    abandoned = "still runs 10 s after it was cancelled: it is abandoned"
+    abandoned = "still runs 10 s after it was cancelled: it is given up"
     await asyncio.sleep(CLEAN_UP)
     assert (abandoned in caplog.text) is (kept is BaseException)
     assert not module._board._running

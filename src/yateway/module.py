@@ -24,9 +24,10 @@ from .moving import RING
 from .originating import Origination
 from .prompts import Prompts
 from .routing import Fork, Reject, Route
+from .running import CallFunction
 from .sending import DISPATCH_TIMEOUT, Sender
 from .serving import DEADLINE, IN_FLIGHT, Counters
-from .switchboard import CallFunction, Switchboard
+from .switchboard import Switchboard
 from .transport import DEFAULT_ENGINE, Opener, opener_of, started_by_engine
 from .watchdog import Watchdog
 from .watching import Watcher, WatcherFunction

@@ -18,7 +18,7 @@ from .log import logger
 
 if TYPE_CHECKING:
     from .line import Line
-    from .message import Message
+    from .message import Message, Value
 
 __all__ = [
     "PLAY",
@@ -159,25 +159,7 @@ async def attach(line: Line, source: str, *, repeat: bool = False) -> Sound:
     Raises:
         CallEnded, LocalProtocolError, ConnectionLost: as `Line.send`.
     """
-    await _open(line)
-    sound = Sound(line, source)
-    # `single`: whoever takes the source ends the dispatch, and says so (engine.md 5.1).
-    answer = await line.send(
-        "chan.attach", source=source, notify=sound.notify, single=True, autorepeat=repeat
-    )
-    if "source" in answer:
-        logger.warning("the engine has nobody to play %s: is its module loaded?", shown(source))
-        sound.settle(Playback.MISSING)
-    return sound
-
-
-async def _open(line: Line) -> None:
-    """Open the way for sound to and from a caller who is not answered.
-
-    Nothing would be heard without, and no sound would ever end.
-    """
-    if line.status in ("incoming", "ringing") and not line.outgoing:
-        await line.progress()
+    return await _attach(line, source, {"source": source, "autorepeat": repeat})
 
 
 async def silence(line: Line) -> None:
@@ -191,17 +173,20 @@ async def record(line: Line, path: str, limit: float) -> Sound:
     Raises:
         CallEnded, LocalProtocolError, ConnectionLost: as `Line.send`.
     """
-    await _open(line)
-    sound = Sound(line, path)
-    answer = await line.send(
-        "chan.attach",
-        consumer=RECORD + path,
-        notify=sound.notify,
-        single=True,
-        maxlen=int((limit + 1) * BYTES_A_SECOND),
-    )
-    if "consumer" in answer:
-        logger.warning("the engine has nobody to record %s: is wavefile loaded?", shown(path))
+    length = int((limit + 1) * BYTES_A_SECOND)
+    return await _attach(line, path, {"consumer": RECORD + path, "maxlen": length})
+
+
+async def _attach(line: Line, name: str, params: dict[str, Value]) -> Sound:
+    sound = Sound(line, name)
+    try:
+        # `single`: whoever takes it ends the dispatch, and says so (engine.md 5.1).
+        answer = await line.send("chan.attach", params, notify=sound.notify, single=True)
+    except BaseException:
+        sound.settle(Playback.LOST)
+        raise
+    if "source" in answer or "consumer" in answer:
+        logger.warning("the engine has nobody for %s: is its module loaded?", shown(name))
         sound.settle(Playback.MISSING)
     return sound
 

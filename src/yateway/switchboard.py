@@ -18,14 +18,14 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from .call import Call
 from .conference import Conference
-from .errors import CallEnded, ConfigError, ConnectionLost, YatewayError, shown
+from .errors import ConfigError, ConnectionLost, shown
 from .handlers import Handler, label
 from .line import Line
-from .log import debug_traceback, logger, told
+from .log import logger
 from .message import Message, Value
 from .moving import cause_of
 from .originating import Origination
@@ -34,17 +34,13 @@ from .prompts import Prompts
 from .registry import Calls, whole
 from .resync import Resync
 from .routing import Fork, Reject, Route
-from .scope import Scope, is_only
+from .running import CallFunction, Running
 from .sound import Playback
 
-__all__ = ["CLEAN_UP", "CallFunction", "Messenger", "Switchboard"]
+__all__ = ["Messenger", "Switchboard"]
 
 _T = TypeVar("_T")
 
-CallFunction: TypeAlias = Callable[[Call], Coroutine[Any, Any, object]]
-
-#: Seconds that the code of a call may run on after the call's end.
-CLEAN_UP: Final = 10.0
 #: Events of unknown channels that are kept for the case that one turns out to be ours: the engine's
 #: threads may tell of a call's end before they tell of its beginning.
 EARLY: Final = 256
@@ -57,9 +53,6 @@ KEEP_PRIORITY: Final = 20
 LOST_LIMIT: Final = 60.0
 #: The reason of calls that ended with their engine.
 ENGINE_LOST: Final = "engine lost"
-
-# These end the process.
-_FATAL = (KeyboardInterrupt, SystemExit)
 
 _ENDS = ("chan.disconnected", "chan.hangup")
 
@@ -112,7 +105,7 @@ class Switchboard:
         self._notified: dict[str, Callable[[Message], object]] = {}
         self.conferences: dict[str, Conference] = {}
         self._early: deque[Message] = deque(maxlen=EARLY)
-        self._running: dict[Call, asyncio.Task[Any]] = {}
+        self._running = Running(self.spawn)
         self._doubtful: set[Call] = set()
         self._closing = False
         self._lost: asyncio.TimerHandle | None = None
@@ -246,10 +239,7 @@ class Switchboard:
         """Take up a call and run the code that is for it."""
         call.billid = call.billid or call.params.get("billid", "")
         self.calls.add(call)
-        task = self.spawn(self._run(call, function))
-        task.set_name(f"call {call.id} {label(function)}")
-        self._running[call] = task
-        task.add_done_callback(lambda _: self._running.pop(call))
+        self._running.start(call, function)
         self.catch_up(call)
 
     def catch_up(self, call: Call) -> None:
@@ -261,64 +251,12 @@ class Switchboard:
             else:
                 self._early.append(message)
 
-    async def _run(self, call: Call, function: CallFunction) -> None:
-        if call not in self.calls:
-            return  # it was over before its code began: there is nothing to clean up either
-        task = asyncio.current_task()
-        assert task is not None
-        scope = call.scope = Scope(function(call))
-        failed = False
-        try:
-            await scope
-        except BaseException as error:
-            if isinstance(error, _FATAL) or (
-                isinstance(error, asyncio.CancelledError) and task.cancelling() > 0
-            ):
-                raise
-            # Its own end is the usual end of a call's code; that of another is a failure.
-            if not (call.ended and is_only(error, CallEnded)):
-                failed = True
-                logger.error(
-                    "call %s failed in %s: %s", shown(call.id), label(function), told(error)
-                )
-                debug_traceback(error)
-        finally:
-            call.scope = None
-            if call.leg and not call.ended:
-                # Whoever was not answered is told so: 500 and 480 in SIP, where it would be 487.
-                unanswered = "failure" if failed else "noanswer"
-                await self._leave(call, "hangup" if call.answered else unanswered)
-
-    async def _leave(self, call: Call, reason: str) -> None:
-        """Hang up a call whose code has ended."""
-        try:
-            await call.hangup(reason)
-        except (YatewayError, TimeoutError) as error:
-            logger.warning("call %s could not be hung up: %s", shown(call.id), told(error))
-
     def ended(self, line: Line) -> None:
         """Take note that a call is over; its code may clean up for a while."""
         call = whole(line)
         self.calls.remove(call)
         self._doubtful.discard(call)
-        if task := self._running.get(call):
-            hurry = asyncio.get_running_loop().call_later(CLEAN_UP, self._hurry, call, task)
-            task.add_done_callback(lambda _: hurry.cancel())
-
-    def _hurry(self, call: Call, task: asyncio.Task[Any], stubborn: bool = False) -> None:
-        logger.error(
-            "%s still runs %g s after %s: it is %s",
-            task.get_name(),
-            CLEAN_UP,
-            "it was cancelled" if stubborn else "the end of its call",
-            "abandoned" if stubborn else "cancelled",
-        )
-        if not stubborn:
-            task.cancel()
-            hurry = asyncio.get_running_loop().call_later(CLEAN_UP, self._hurry, call, task, True)
-            task.add_done_callback(lambda _: hurry.cancel())
-        elif isinstance(call.scope, Scope):
-            call.scope.abandon()
+        self._running.ended(call)
 
     # What calls ask for
 
@@ -493,15 +431,7 @@ class Switchboard:
         Calls that last longer than the module's patience are hung up.
         """
         self._closing = True
-        if self._running:
-            await asyncio.wait(tuple(self._running.values()), timeout=self._patience)
-        for task in tuple(self._running.values()):
-            task.cancel()
-        if self._running:
-            await asyncio.wait(tuple(self._running.values()), timeout=CLEAN_UP)
-        for call in self._running:
-            if isinstance(call.scope, Scope):
-                call.scope.abandon()
+        await self._running.finish(self._patience)
 
     def close(self) -> None:
         """Forget everything: the module is not attached any more."""
