@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from .errors import ConfigError, InstallRefused, shown
+from .errors import CallEnded, ConfigError, InstallRefused, shown
 from .handlers import HandlerTable
 from .link import Link
 from .log import debug_traceback, logger, told
@@ -272,7 +272,10 @@ class Life:
 
     def _spawned_done(self, task: asyncio.Task[object]) -> None:
         self._spawned.discard(task)
-        if not task.cancelled() and (error := task.exception()):
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        # What was begun for a call usually ends with it.
+        if not isinstance(error, CallEnded):
             logger.error("spawned work failed: %s", told(error))
             debug_traceback(error)
 

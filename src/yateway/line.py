@@ -338,15 +338,16 @@ class Line:
         self.reason = reason
         self.cause = cause
         self._over.set()
-        # Code that waits for the call itself, asks for its end or finds it out has its error.
-        told = {asyncio.current_task(), *self._leaving}
+        # Who asks for the end or finds it out goes on; code that waits for the call has its error.
+        ending = {asyncio.current_task(), *self._leaving}
+        told = ending.copy()
         for future, task in self._awaited.items():
             if not future.done():
                 future.set_exception(self.error())
                 told.add(task)
         for sound in tuple(self.sounds):
             sound.settle(Playback.HANGUP)
-        for child in self._children - told:
+        for child in self._children - ending:
             child.cancel()
         scope = self.scope
         if scope is not None and not any(scope.encloses(task) for task in told):

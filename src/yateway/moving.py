@@ -95,6 +95,8 @@ class MovingLine(Line):
         caller = params.pop("caller", self.caller)
         async with self.board.originate(target, caller=caller, timeout=timeout, **params) as other:
             await self.join(other)
+            return
+        raise other.failure(other.reason)  # it was over before the two were connected
 
     async def dial(
         self, target: str | Route | Fork, *, timeout: float = RING, **params: Value

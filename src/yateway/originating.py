@@ -54,12 +54,12 @@ class Origination:
         try:
             if self._timeout is not None:
                 await call.wait_answered(self._timeout)
+            if call.ended:
+                raise call.failure(call.reason)
         except BaseException:
             await self._leave(call)
             raise
         self._block = call.scope = _Block()
-        if call.ended:
-            call.scope.interrupt(call.interruption())
         return call
 
     async def __aexit__(
@@ -93,12 +93,11 @@ class Origination:
         # The leg passes on the caller and little else, and only what is named here (dumbchan.cpp);
         # without a called number it would not call at all.
         called = params.pop("called", "") or route.retvalue
-        answer = await self._board.dispatch(
-            "call.execute",
+        answer = await self._execute(
             {
                 **{"callto": self._board.target, "direct": route.retvalue, "target": called},
                 **{"copyparams": ",".join(params), **params},
-            },
+            }
         )
         if not (answer.processed and "id" in answer):
             reason = answer.get("error") or answer.get("reason") or "noconn"
@@ -115,6 +114,23 @@ class Origination:
         self._board.calls.add(call)
         self._board.catch_up(call)
         return call
+
+    async def _execute(self, params: Mapping[str, Value]) -> Message:
+        executing = asyncio.ensure_future(self._board.dispatch("call.execute", params))
+        try:
+            return await asyncio.shield(executing)
+        except asyncio.CancelledError:
+            # The engine is making the call by now, and tells only then which one it is.
+            self._board.spawn(self._undo(executing))
+            raise
+
+    async def _undo(self, executing: asyncio.Future[Message]) -> None:
+        try:
+            leg = (await executing).get("id")
+            if leg:
+                await self._board.drop_channel(leg, "cancelled")
+        except YatewayError as error:
+            logger.warning("a call that is not wanted any more may be made: %s", told(error))
 
     async def _leave(self, call: Call) -> None:
         """Drop the call, unless it is over or the person is with somebody else."""

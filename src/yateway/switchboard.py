@@ -224,7 +224,7 @@ class Switchboard:
             if function is None:
                 logger.error("a call was routed to %s, which nobody serves", shown(name))
             reason = "congestion" if function else "failure"
-            self.spawn(self._dispatch_drop(leg, reason))
+            self.spawn(self.drop_channel(leg, reason))
             return
         self.start(Call(self, message.get("id", ""), leg, message), function)
 
@@ -284,9 +284,10 @@ class Switchboard:
 
     async def drop(self, call: Line, reason: str) -> bool:
         """Hang up a call; tell whether there was one."""
-        return await self._dispatch_drop(call.id or call.leg, reason)
+        return await self.drop_channel(call.id or call.leg, reason)
 
-    async def _dispatch_drop(self, channel: str, reason: str) -> bool:
+    async def drop_channel(self, channel: str, reason: str) -> bool:
+        """Hang up a channel; tell whether there was one."""
         # Without an id this would drop every call of the exchange (engine.md 5.1).
         assert channel
         return (await self.dispatch("call.drop", {"id": channel, "reason": reason})).processed
