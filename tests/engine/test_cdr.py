@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
+
+import pytest
 
 from yateway import Message
 from yateway.engine import Engine
 from yateway.engine.engine import OwnHandler
+from yateway.errors import ConfigError
 
 
 def collect(records: list[dict[str, str]]) -> OwnHandler:
@@ -100,3 +105,104 @@ async def test_what_is_not_recorded() -> None:
             ("finalize", "false", "t"),
         ]
         assert records[-1]["reason"] == "enough"
+
+
+CONFIGURED = """\
+[general]
+resolution=usec
+status=true
+ring_on_progress=true
+updates=false
+[parameters]
+foo=true
+bar=false
+caller=true
+"""
+
+
+async def answered_call(engine: Engine) -> None:
+    """Let one leg call another, with parameters that change under way."""
+    await engine.dispatch(
+        "call.execute",
+        {"callto": "dumb/far", "caller": "100", "target": "200", "direct": "dumb/near"},
+        foo=1,
+        bar=2,
+        copyparams="foo,bar",
+    )
+    for name, foo, bar in (("call.progress", 3, 4), ("call.answered", 5, 6)):
+        await asyncio.sleep(1)
+        await engine.dispatch(
+            "chan.masquerade", id="dumb/2", message=name, targetid="dumb/1", foo=foo, bar=bar
+        )
+
+
+async def test_the_configuration_says_what_a_record_tells(tmp_path: Path) -> None:
+    """As measured on the real engine with this cdrbuild.conf."""
+    (tmp_path / "cdrbuild.conf").write_text(CONFIGURED)
+    (tmp_path / "extmodule.conf").write_text("")
+    async with Engine(conf=tmp_path) as engine:
+        records: list[dict[str, str]] = []
+        engine.install("call.cdr", collect(records))
+        await answered_call(engine)
+        await asyncio.sleep(0.1)
+        await engine.dispatch("call.drop", id="dumb/2", reason="bye", foo=7)
+        await asyncio.sleep(0.1)
+    assert all(re.fullmatch(r"\d+\.\d{6}", record["duration"]) for record in records)
+    shown = ("chan", "operation", "ringtime", "foo", "bar")
+    told = [tuple(record.get(name, "-") for name in shown) for record in records]
+    assert [told[:2], sorted(told[2:4]), sorted(told[4:])] == [
+        [
+            ("dumb/1", "initialize", "0.000000", "1", "2"),
+            ("dumb/2", "initialize", "0.000000", "-", "-"),
+        ],
+        [
+            ("dumb/1", "status", "1.000000", "1", "2"),
+            ("dumb/2", "status", "1.000000", "5", "4"),
+        ],
+        [
+            ("dumb/1", "finalize", "1.000000", "1", "2"),
+            ("dumb/2", "finalize", "1.000000", "5", "4"),
+        ],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "moments"),
+    [
+        ("status=true", [0, 60, 120]),
+        ("status=true\nstatus_answer=false\nstatus_interval=100", [100]),
+        ("status=true\nstatus_interval=5", [0, 60, 120]),
+        ("status=true\nstatus_interval=0", [0]),
+        ("status=false", []),
+    ],
+)
+async def test_records_tell_that_a_call_goes_on(
+    settings: str, moments: list[int], tmp_path: Path
+) -> None:
+    """At the answer and each minute, unless the configuration says otherwise."""
+    (tmp_path / "cdrbuild.conf").write_text(f"[general]\n{settings}\n")
+    (tmp_path / "extmodule.conf").write_text("")
+    async with Engine(conf=tmp_path) as engine:
+        records: list[dict[str, str]] = []
+        engine.install("call.cdr", collect(records))
+        await answered_call(engine)
+        await asyncio.sleep(150)
+    told = [r for r in records if r["operation"] == "status" and r["chan"] == "dumb/1"]
+    assert [round(float(record["billtime"])) for record in told] == moments
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[general]\nresolution=min\n", "write one of sec, msec, usec"),
+        ("[parameters]\nduration=true\n", "line 2: 'duration' is told by the record itself"),
+        ("[parameters]\nfoo=maybe\n", "foo='maybe' is no boolean"),
+        ("[general]\nguardtime=long\n", "guardtime='long' is no number"),
+    ],
+)
+async def test_a_configuration_that_cannot_be_used(text: str, error: str, tmp_path: Path) -> None:
+    """The error names the line and the remedy."""
+    (tmp_path / "cdrbuild.conf").write_text(text)
+    (tmp_path / "extmodule.conf").write_text("")
+    with pytest.raises(ConfigError, match=error):
+        await Engine(conf=tmp_path).start()

@@ -8,17 +8,26 @@ from the messages, where a module may write what it likes.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..errors import shown
+from .config import ConfigFile
 from .dispatcher import EngineMessage, Handler
 from .driver import Report, escape_address
 from .endpoints import Exchange, flag, word
 
-__all__ = ["Cdr"]
+__all__ = ["Cdr", "CdrSettings", "cdr_settings"]
 
-#: Seconds for which a leg that ended is remembered.
-GUARD: Final = 5.0
+#: Digits behind the point of a time, by the name of the resolution.
+RESOLUTIONS: Final = {"sec": 0, "msec": 3, "usec": 6}
+#: Milliseconds for which a leg that ended is remembered, and the most that may be asked for.
+GUARD_DEFAULT: Final = 5000
+GUARD_MAX: Final = 600000
+#: Seconds between two records that say that a call goes on: the least and the most.
+INTERVAL: Final = (60, 600)
 #: Parameters that a record keeps, and whether later values replace the first.
 KEPT: Final = {
     "billid": True,
@@ -29,6 +38,11 @@ KEPT: Final = {
     "calledfull": False,
     "username": False,
 }
+#: What a record tells of itself; it cannot be kept from messages.
+FORBIDDEN: Final = (
+    *("time", "chan", "operation", "direction", "status", "duration", "billtime", "ringtime"),
+    *("cdrwrite", "cdrtrack", "cdrcreate", "cdrid", "runid"),
+)
 #: What each message is to a record, and the priority at which it is looked at.
 KINDS: Final = {
     "chan.startup": ("start", 50),
@@ -43,12 +57,66 @@ KINDS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class CdrSettings:
+    """What cdrbuild.conf says.
+
+    Attributes:
+        digits: behind the point of times.
+        guard: seconds for which a leg that ended is remembered.
+        updates: changes are told.
+        status: seconds after the answer, and between two records, at which is told that the call
+            goes on; None for never, and no second one if the interval is 0.
+        rings: call.progress counts as ringing unless it says otherwise.
+        kept: parameters that a record keeps, and whether later values replace the first.
+    """
+
+    digits: int = 3
+    guard: float = GUARD_DEFAULT / 1000
+    updates: bool = True
+    status: tuple[float, float] | None = None
+    rings: bool = False
+    kept: Mapping[str, bool] = field(default_factory=lambda: KEPT)
+
+
+def cdr_settings(file: ConfigFile) -> CdrSettings:
+    """Return what a cdrbuild.conf asks for; formatted times are not known here.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+    resolution = file.find("general", "resolution")
+    if resolution is not None and resolution.value not in RESOLUTIONS:
+        known = ", ".join(RESOLUTIONS)
+        value = shown(resolution.value)
+        raise file.error(resolution.line, f"resolution={value} is unknown: write one of {known}")
+    interval = file.integer("general", "status_interval", INTERVAL[0], 0)
+    interval = interval and max(INTERVAL[0], min(interval, INTERVAL[1]))
+    first = 0 if file.boolean("general", "status_answer", True) else interval
+    kept = dict(KEPT)
+    for setting in file.sections.get("parameters", ()):
+        if setting.name in FORBIDDEN:
+            name = shown(setting.name)
+            raise file.error(setting.line, f"{name} is told by the record itself: remove it")
+        default = kept.get(setting.name, False)
+        kept[setting.name] = file.boolean("parameters", setting.name, default)
+    return CdrSettings(
+        digits=RESOLUTIONS[resolution.value if resolution else "msec"],
+        guard=file.integer("general", "guardtime", GUARD_DEFAULT, 0, GUARD_MAX) / 1000,
+        updates=file.boolean("general", "updates", True),
+        status=(first, interval) if file.boolean("general", "status", False) else None,
+        rings=file.boolean("general", "ring_on_progress", False),
+        kept=kept,
+    )
+
+
 @dataclass(eq=False, slots=True)
 class _Record:
     """What is known of one leg; times in seconds since the epoch, 0 for not yet."""
 
     chan: str
     number: int
+    settings: CdrSettings
     direction: str = "unknown"
     status: str = "unknown"
     first: bool = True
@@ -56,12 +124,14 @@ class _Record:
     trace_id: str = ""
     times: dict[str, float] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
+    next_status: asyncio.TimerHandle | None = None
 
     def take(self, message: EngineMessage) -> None:
         """Learn what a message says about the leg."""
         if self.first:
             self.write = flag(message, "cdrwrite", True)
             self.trace_id = message.params.get("trace_id", "")
+        keeps = self.settings.kept
         for name, value in message.params.items():
             if not value:
                 continue
@@ -71,7 +141,7 @@ class _Record:
                     self.direction = value
             elif name == "direction":
                 self.direction = value
-            elif name in KEPT and (KEPT[name] or name not in self.kept):
+            elif name in keeps and (keeps[name] or name not in self.kept):
                 self.kept[name] = value
 
     def mark(self, kind: str, now: float, status: str = "") -> None:
@@ -91,22 +161,23 @@ class _Record:
         start = times.setdefault("start", times.get("call", hangup))
         answer = min(times.get("answer", hangup), hangup)
         ringing = min(times.get("ringing", answer), answer)
+        digits = self.settings.digits
         params = [
-            ("time", f"{start:.3f}"),
+            ("time", f"{start:.{digits}f}"),
             ("chan", self.chan),
             ("cdrid", str(self.number)),
             ("runid", runid),
             ("operation", operation),
             ("direction", self.direction),
-            ("duration", f"{hangup - start:.3f}"),
-            ("billtime", f"{hangup - answer:.3f}"),
-            ("ringtime", f"{answer - ringing:.3f}"),
+            ("duration", f"{hangup - start:.{digits}f}"),
+            ("billtime", f"{hangup - answer:.{digits}f}"),
+            ("ringtime", f"{answer - ringing:.{digits}f}"),
             ("status", self.status),
         ]
         if self.trace_id:
             params.append(("trace_id", self.trace_id))
         outside = {"incoming": "caller", "outgoing": "called"}.get(self.direction, "")
-        if outside in self.kept:
+        if outside in self.kept and not self.kept.get("external"):
             params.append(("external", self.kept[outside]))
         params.append(("cdrwrite", word(self.write)))
         return params + list(self.kept.items())
@@ -117,8 +188,9 @@ class Cdr:
 
     name = "cdrbuild"
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, settings: CdrSettings) -> None:
         self._exchange = exchange
+        self._settings = settings
         self._records: dict[str, _Record] = {}
         self._count = 0
         #: When the leg is forgotten, and whether its record is still to be written.
@@ -146,7 +218,10 @@ class Cdr:
 
     async def _receive(self, message: EngineMessage) -> bool:
         kind = KINDS[message.name][0]
-        if kind == "progress" and not (flag(message, "earlymedia") or flag(message, "ringing")):
+        rings = self._settings.rings
+        if kind == "progress" and not (
+            flag(message, "earlymedia") or flag(message, "ringing", rings)
+        ):
             return False
         operation = message.params.get("operation", "cdrbuild") if kind == "update" else "cdrbuild"
         if not flag(message, "cdrtrack", operation == "cdrbuild"):
@@ -164,7 +239,8 @@ class Cdr:
             other = message.params.get("peerid") or message.params.get("targetid", "")
             if record := self._records.get(other):
                 record.mark(kind, now, message.params.get("status", ""))
-                self._emit(record, now)
+                self._emit(record)
+                self._follow(record, kind)
         return handled
 
     def _update(self, message: EngineMessage, kind: str, id: str, now: float) -> bool:
@@ -186,7 +262,8 @@ class Cdr:
         if kind == "hangup":
             self._finalize(record, now)
         else:
-            self._emit(record, now)
+            self._emit(record)
+            self._follow(record, kind)
         return False
 
     def _begin(
@@ -196,7 +273,7 @@ class Cdr:
         if kind == "hangup":
             self._forget(now)
             # Messages may overtake each other: should the start come, the record is written.
-            self._ended.setdefault(id, (now + GUARD, True))
+            self._ended.setdefault(id, (now + self._settings.guard, True))
         if kind not in ("start", "call", "answer"):
             return None, kind
         self._forget(now)
@@ -209,7 +286,7 @@ class Cdr:
         elif not flag(message, "cdrcreate", True):
             return None, kind
         self._count += 1
-        self._records[id] = record = _Record(id, self._count)
+        self._records[id] = record = _Record(id, self._count, self._settings)
         return record, kind
 
     def _forget(self, now: float) -> None:
@@ -220,11 +297,29 @@ class Cdr:
 
     def _finalize(self, record: _Record, now: float) -> None:
         del self._records[record.chan]
-        self._emit(record, now, "finalize")
-        self._ended.setdefault(record.chan, (now + GUARD, False))
+        if record.next_status is not None:
+            record.next_status.cancel()
+        self._emit(record, "finalize")
+        self._ended.setdefault(record.chan, (now + self._settings.guard, False))
 
-    def _emit(self, record: _Record, now: float, operation: str = "") -> None:
+    def _follow(self, record: _Record, kind: str) -> None:
+        """Begin to tell that a call goes on, once it is answered."""
+        if kind == "answer" and self._settings.status and record.next_status is None:
+            self._tell_later(record, self._settings.status[0])
+
+    def _tell_later(self, record: _Record, seconds: float) -> None:
+        later = asyncio.get_running_loop().call_later
+        record.next_status = later(seconds, self._tell_status, record)
+
+    def _tell_status(self, record: _Record) -> None:
+        self._emit(record, "status")
+        if not self._exchange.exiting and self._settings.status and self._settings.status[1]:
+            self._tell_later(record, self._settings.status[1])
+
+    def _emit(self, record: _Record, operation: str = "") -> None:
         operation = operation or ("initialize" if record.first else "update")
+        if operation == "update" and not self._settings.updates:
+            return
         record.first = False
         params = record.params(operation, self._exchange.runid, self._exchange.clock())
         if self._exchange.wants("call.cdr"):

@@ -83,7 +83,7 @@ class Channel(Endpoint):
             self.last_peer = self.peer.id
 
     def disconnected(self, final: bool, reason: str | None) -> None:
-        if final or self.exchange.exiting:
+        if final or self.exchange.halting:
             return
         # The last chance for somebody to connect the channel to something else.
         message = self.exchange.message("chan.disconnected", self._parameters.items())

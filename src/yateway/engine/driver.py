@@ -238,7 +238,7 @@ class Driver:
 
     async def _execute(self, message: EngineMessage) -> bool:
         target = message.params.get("callto", "")
-        if self.exchange.exiting or not target.startswith(self.prefix):
+        if self.exchange.halting or not target.startswith(self.prefix):
             return False
         called = isinstance(message.user_data, Endpoint)
         if flag(message, "stop_call") and (called or not self.can_stop):

@@ -9,7 +9,7 @@ from collections.abc import Container
 from typing import Final
 
 from .callfork import CallFork
-from .cdr import Cdr
+from .cdr import Cdr, CdrSettings
 from .commands import Commands, Modules
 from .conference import Conference
 from .driver import Driver
@@ -40,6 +40,7 @@ class Drivers:
         start: starts the scripts that are called as `external/...`.
         priority: where those are asked about calls.
         modules: those that are attached.
+        cdr: what records of calls are to hold.
 
     Attributes:
         phones: the telephones.
@@ -53,11 +54,12 @@ class Drivers:
         start: StartScript,
         priority: int,
         modules: Modules,
+        cdr: CdrSettings,
     ) -> None:
         self.phones = Phones(exchange)
         # In the real engine's order. Of equal priorities the last one installed is asked first.
         parts: list[tuple[str, Part]] = [
-            ("cdrbuild", Cdr(exchange)),
+            ("cdrbuild", Cdr(exchange, cdr)),
             ("callfork", CallFork(exchange)),
             ("tonegen", Tone(exchange)),
             ("dumbchan", Dumb(exchange)),

@@ -56,7 +56,9 @@ class Exchange:
         spawn: runs a coroutine beside everything else, until the end of the run.
 
     Attributes:
-        exiting: the run is about to end: channels no longer tell what becomes of them.
+        halting: the run is about to end: no more calls begin, and whoever is left alone does not
+            ask for another peer.
+        exiting: it ends now: channels no longer tell what becomes of them.
         drivers: all of them, in the order in which they are asked.
         timeout: milliseconds after which a call is dropped, as [telephony] timeout; 0 for never.
         nodename: the machine's, as engine.timer tells it.
@@ -75,6 +77,7 @@ class Exchange:
         self.clock = clock
         self.runid = runid
         self.spawn = spawn
+        self.halting = False
         self.exiting = False
         self.drivers: list[Driver] = []
         self.timeout = 0
@@ -113,7 +116,7 @@ class Exchange:
 
     def close(self) -> None:
         """End with the run: nobody is told anything any more, and all files are closed."""
-        self.exiting = True
+        self.halting = self.exiting = True
         for driver in self.drivers:
             for channel in tuple(driver.channels.values()):
                 if channel.data is not None:

@@ -16,6 +16,7 @@ from ..errors import ConfigError, ConnectionLost
 from ..transport import Transport
 from ..wire.codec import TRUE_WORDS
 from . import scripts
+from .cdr import cdr_settings
 from .commands import Attached
 from .config import ConfigFile, Script, external_modules
 from .dispatcher import Dispatcher, EngineMessage, Handler
@@ -37,6 +38,12 @@ STOP_DELAYS = 5
 HALT_PRIORITY = 1000
 #: A tick that would follow sooner than this, in seconds, is left out (Engine.cpp, `run`).
 SHORTEST_TICK = 0.25
+
+
+def _file(folder: Path | None, name: str) -> ConfigFile:
+    """Return a file that may be missing."""
+    path = folder / name if folder else None
+    return ConfigFile(path if path and path.exists() else None)
 
 
 def _loaded(config: ConfigFile) -> frozenset[str]:
@@ -87,8 +94,7 @@ class Run:
     """
 
     def __init__(self, folder: Path | None, runid: int, tap: Callable[[str], Tap] | None) -> None:
-        main = folder / "yate.conf" if folder else None
-        config = ConfigFile(main if main and main.exists() else None)
+        config = _file(folder, "yate.conf")
         params = run_params(config, str(folder or ""), runid)
         loaded = _loaded(config)
         self.facts = Facts(params, config, loaded)
@@ -113,7 +119,13 @@ class Run:
         self.exchange.nodename = params["nodename"]
         self.exchange.dtmf_twins = config.boolean("telephony", "dtmfdups", False)
         self.drivers = Drivers(
-            self.exchange, params, loaded, self._start_external, self.modules.priority, self
+            self.exchange,
+            params,
+            loaded,
+            self._start_external,
+            self.modules.priority,
+            self,
+            cdr_settings(_file(folder, "cdrbuild.conf")),
         )
 
     # What sessions need
@@ -269,6 +281,7 @@ class Run:
         for session in tuple(self._sessions):
             if session.stuck:
                 session.die()
+        self.exchange.halting = True
         try:
             for _ in range(STOP_DELAYS):
                 if not await self.dispatcher.dispatch(self.broadcast("engine.stop")):
@@ -282,7 +295,8 @@ class Run:
         await self.join()
 
     async def _halted(self, message: EngineMessage) -> bool:
-        # Here the modules go, in the order in which they came: watchers never see engine.halt.
+        # Here the modules go, in the order in which they came: watchers never see engine.halt, nor
+        # what becomes of calls that are up; in the real engine that is up to its threads.
         self.kill()
         return False
 
