@@ -153,9 +153,11 @@ async def test_all_calls_are_dropped_by_a_method_of_its_own() -> None:
             await module.dispatch("call.execute", callto="dumb/", target="1", direct="tone/busy")
 
         async def kinds() -> list[str]:
-            assert module._life is not None
-            assert module._life.primary is not None
-            channels = await live_channels(module._life.primary)
+
+            async def status(**params: str) -> str:
+                return (await module.dispatch("engine.status", params)).retvalue
+
+            channels = await live_channels(status)
             assert channels is not None
             return [channel.id.partition("/")[0] for channel in channels]
 

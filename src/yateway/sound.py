@@ -177,7 +177,17 @@ async def record(line: Line, path: str, limit: float) -> Sound:
     return await _attach(line, path, {"consumer": RECORD + path, "maxlen": length})
 
 
+async def _open(line: Line) -> None:
+    """Open the way for sound to and from a caller who is not answered.
+
+    Nothing would be heard without, and no sound would ever end.
+    """
+    if line.status in ("incoming", "ringing") and not line.outgoing:
+        await line.progress()
+
+
 async def _attach(line: Line, name: str, params: dict[str, Value]) -> Sound:
+    await _open(line)
     sound = Sound(line, name)
     try:
         # `single`: whoever takes it ends the dispatch, and says so (engine.md 5.1).
