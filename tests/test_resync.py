@@ -9,11 +9,13 @@ from collections.abc import Callable
 import pytest
 
 from tests.far import Far, opener_to
+from tests.real_engine import real_engine
 from yateway.engine import Engine
 from yateway.engine.faults import Faults
 from yateway.message import Message
 from yateway.module import Module
 from yateway.resync import CHANNELS_LIMIT, Channel, Resync, _listed
+from yateway.transport import opener_of
 
 
 def told_of(module: Module) -> list[Resync]:
@@ -310,3 +312,39 @@ async def test_messages_for_channels_are_not_disturbed() -> None:
         await asyncio.sleep(3)
     assert [answer.processed for answer in answers] == [True, True]
     assert len(told) == 1
+
+
+# On the real engine
+
+
+@pytest.mark.yate
+@pytest.mark.real_clock
+async def test_the_real_engine_tells_its_channels_and_that_it_is_new() -> None:
+    """A dropped connection leaves the calls, a restart none of them; escapes are undone."""
+    module = Module("m")
+    told = told_of(module)
+
+    async def resynced(count: int) -> Resync:
+        async with asyncio.timeout(15):
+            while len(told) < count:
+                await asyncio.sleep(0.05)
+        return told[-1]
+
+    async with real_engine(modules=["dumbchan", "tonegen"]) as engine:
+        await module.attach(opener_of(engine.tcp))
+        leg = await dial(module, "dumb/a b;c,d|e%")
+        assert module._life is not None
+        assert module._life.primary is not None
+        module._life.primary.abort()
+        resync = await resynced(1)
+        assert not resync.new_engine
+        assert resync.channels is not None
+        by_id = {channel.id: channel for channel in resync.channels}
+        far = by_id[by_id[leg].peer]
+        assert (far.address, far.peer) == ("a b;c,d|e%", leg)
+        await engine.kill()
+        await engine.start()
+        resync = await resynced(2)
+        assert resync.new_engine
+        assert resync.channels == ()
+        await module.detach()

@@ -17,9 +17,12 @@ from typing import Any
 
 import pytest
 
+from tests.real_engine import real_engine
+from yateway import Module
 from yateway.cli import main
 from yateway.cli.supervising import GAVE_UP, RESTARTS, supervise
 from yateway.engine import Engine
+from yateway.transport import opener_of
 
 # --- Small programs in place of modules --------------------------------------------------------
 
@@ -287,3 +290,43 @@ def test_how_a_module_that_dies_at_start_ends(
     err = capfd.readouterr().err + caplog.text
     assert told in err
     assert err.count("started again") == (5 if code == 70 else 0)
+
+
+@pytest.mark.yate
+@pytest.mark.real_clock
+async def test_the_real_engine_lets_a_killed_module_go_and_gets_it_back(tmp_path: Path) -> None:
+    """Its open request ends at once, others are served on, and it is back within 2 s (E2)."""
+    file = tmp_path / "router.py"
+    file.write_text(ROUTER + HELD)
+    other, asker = Module("other"), Module("asker")
+    other.handler("t.other")(lambda message: True)
+    loop = asyncio.get_running_loop()
+    async with real_engine() as engine, running(file, "--engine", engine.unix):
+        for module in (other, asker):
+            await module.attach(opener_of(engine.unix))
+        async with asyncio.timeout(10):
+            while not (first := await asker.dispatch("call.route")).processed:
+                await asyncio.sleep(0.01)
+        held = asyncio.create_task(asker.dispatch("t.held"))
+        await asyncio.sleep(0.1)
+        assert not held.done()
+        killed = loop.time()
+        os.kill(int(first.retvalue), signal.SIGKILL)
+        assert not (await held).processed
+        # It would have been held for two seconds.
+        assert loop.time() - killed < 1
+        async with asyncio.timeout(10):
+            while not (second := await asker.dispatch("call.route")).processed:
+                assert (await asker.dispatch("t.other")).processed
+        assert second.retvalue != first.retvalue
+        for module in (other, asker):
+            await module.detach()
+
+
+HELD = """
+import asyncio
+
+@module.handler("t.held")
+async def held(message: Message) -> None:
+    await asyncio.sleep(1000)
+"""
