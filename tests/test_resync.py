@@ -342,6 +342,8 @@ async def test_the_real_engine_tells_its_channels_and_that_it_is_new() -> None:
         by_id = {channel.id: channel for channel in resync.channels}
         far = by_id[by_id[leg].peer]
         assert (far.address, far.peer) == ("a b;c,d|e%", leg)
+        # A run's id is the second in which it was started.
+        await asyncio.sleep(1.1)
         await engine.kill()
         await engine.start()
         resync = await resynced(2)
