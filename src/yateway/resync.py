@@ -1,7 +1,8 @@
 """What a module has missed: after each reconnect, whether its engine is still the one it knew.
 
 It must not decide what becomes of calls: it tells. An engine that was started anew (its `runid`,
-the second of its start, differs) knows none of the channels there were; one that was only cut off may have ended some.
+the second of its start, differs) knows none of the channels there were; one that was only cut off
+may have ended some.
 """
 
 from __future__ import annotations
