@@ -15,6 +15,7 @@ from yateway import (
     CallFailed,
     ConfigError,
     LocalProtocolError,
+    Module,
     UnsafePath,
 )
 from yateway.engine.caller import Caller
@@ -516,3 +517,12 @@ async def test_originate(engine: EngineForTests, sounds: Path) -> None:
         async with module.originate("none/300", timeout=3):
             pass
     assert failed.value.reason == "noconn"
+
+
+async def test_a_folder_that_is_not_there_is_told_at_once(
+    engine: EngineForTests, tmp_path: Path
+) -> None:
+    none = tmp_path / "none"
+    for module in (Module("ivr", sounds=none), Module("ivr", recordings=none)):
+        with pytest.raises(ConfigError, match="none' cannot be used"):
+            await engine.attach(module)

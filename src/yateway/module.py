@@ -275,10 +275,12 @@ class Module(Sender):
 
         Raises:
             InstallRefused: the engine refused a handler or watcher.
-            ConfigError: a handler or setting cannot be had over this transport.
+            ConfigError: a handler or setting cannot be had over this transport, or the folder of
+                sounds or recordings is not there.
         """
         if self._life is not None:
             raise ConfigError(f"module {self.name} is attached already")
+        self._board.prompts.check()
         self._life = Life(self._plan, opener)
         try:
             await self._life.begin()
@@ -318,6 +320,7 @@ class Module(Sender):
         engine = engine or default_engine()
         if engine == "stdio:":
             self._plan.table.check_single()
+        self._board.prompts.check()
         if isinstance(engine, str):
             engine = opener_of(engine, allow_remote=allow_remote)
         self._life = Life(self._plan, engine)

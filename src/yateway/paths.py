@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .errors import ConfigError, UnsafePath, shown
 
-__all__ = ["safe_path"]
+__all__ = ["check_root", "safe_path"]
 
 #: Bytes that a name may have, and each of its parts; the system's own limits.
 NAME_LIMIT = 1024
@@ -50,7 +50,7 @@ def safe_path(root: str | os.PathLike[str] | None, name: str) -> str:
             f"{shown(name)} is no name of a file below the root: use letters, digits, '_', '-'"
             " and '.', with '/' between folders"
         )
-    path = _folder(root)
+    path = check_root(root)
     for part in parts:
         path = path / part
         if path.is_symlink():
@@ -62,7 +62,12 @@ def _is_part(part: str) -> bool:
     return len(part) <= PART_LIMIT and _PART.fullmatch(part) is not None
 
 
-def _folder(root: str | os.PathLike[str]) -> Path:
+def check_root(root: str | os.PathLike[str]) -> Path:
+    """Return the folder that a root stands for.
+
+    Raises:
+        ConfigError: it is no folder below which anything could be kept.
+    """
     given = Path(root)
     if not given.is_absolute():
         raise ConfigError(

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from .errors import UnsafePath, shown
 from .language import Language
-from .paths import safe_path
+from .paths import check_root, safe_path
 from .sound import PLAY
 
 __all__ = ["Files", "Prompts"]
@@ -43,6 +43,16 @@ class Prompts:
         self._sounds = sounds
         self._recordings = recordings
         self._language = self.language(language)
+
+    def check(self) -> None:
+        """Find out now, and not in the first call, whether the folders are there.
+
+        Raises:
+            ConfigError: one is not.
+        """
+        for root in (self._sounds, self._recordings):
+            if root:
+                check_root(root)
 
     def sources(self, files: Files) -> list[str]:
         """Return the engine's sources for what is to be played.
