@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from .real_engine import RealEngine, free_port, real_engine
+from .real_engine import WORKERS, RealEngine, free_port, real_engine
 
 SCENARIOS = Path(__file__).parent / "data" / "sipp"
 
@@ -24,8 +24,8 @@ PATIENCE = 20
 
 #: What calls need of the engine.
 MODULES = (
-    *("ysipchan", "yrtpchan", "dumbchan", "tonegen", "wavefile", "callfork", "conference"),
-    *("pbx", "regexroute"),
+    *("ysipchan", "yrtpchan", "dumbchan", "tonegen", "wavefile"),
+    *("callfork", "conference", "pbx", "regexroute"),
 )
 
 YSIPCHAN_CONF = """\
@@ -34,6 +34,7 @@ addr=127.0.0.1
 port={port}
 udp_force_bind=no
 floodprotection=no
+dtmfmethods=info
 """
 YRTPCHAN_CONF = "[general]\nlocalip=127.0.0.1\n"
 
@@ -114,6 +115,9 @@ class Exchange:
         )
         phone = Phone(port, process, messages, errors)
         self._phones.append(phone)
+        async with asyncio.timeout(PATIENCE):
+            while process.returncode is None and not _listens(port):
+                await asyncio.sleep(0.01)
         return phone
 
     async def call(self, called: str = "100", /, **keys: object) -> Phone:
@@ -129,12 +133,20 @@ class Exchange:
         self._phones.clear()
 
 
+def _listens(port: int) -> bool:
+    """Tell whether a UDP port is somebody's; to try would take it from them."""
+    return f":{port:04X} " in Path("/proc/net/udp").read_text()
+
+
 @asynccontextmanager
-async def sip_exchange(files: Mapping[str, str] | None = None) -> AsyncIterator[Exchange]:
+async def sip_exchange(
+    files: Mapping[str, str] | None = None, general: str = WORKERS
+) -> AsyncIterator[Exchange]:
     """Run a real engine that takes SIP calls while the block lasts.
 
     Args:
         files: the text of further configuration files, by their names.
+        general: further lines of the section general of its yate.conf.
     """
     port = free_port(socket.SOCK_DGRAM)
     written = {
@@ -142,7 +154,7 @@ async def sip_exchange(files: Mapping[str, str] | None = None) -> AsyncIterator[
         "yrtpchan.conf": YRTPCHAN_CONF,
         **(files or {}),
     }
-    async with real_engine(modules=MODULES, files=written) as engine:
+    async with real_engine(modules=MODULES, general=general, files=written) as engine:
         exchange = Exchange(engine, port)
         try:
             yield exchange

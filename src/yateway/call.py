@@ -265,7 +265,7 @@ class Call(MovingLine):
         end = _RECORDING_ENDS.get(outcome, RecordingEnd.FAILED)
         try:
             # The engine says nothing about a file that it could not open (wavefile.cpp).
-            size = await asyncio.to_thread(size_of, path)
+            size = await asyncio.to_thread(size_of, path, self.board.prompts.recordings)
         except FileNotFoundError:
             end, size = RecordingEnd.FAILED, None
         return Recorded(path, seconds, end, size)

@@ -41,7 +41,7 @@ class Prompts:
         language: str | Language = "en",
     ) -> None:
         self._sounds = sounds
-        self._recordings = recordings
+        self.recordings = recordings
         self._language = self.language(language)
 
     def check(self) -> None:
@@ -77,7 +77,7 @@ class Prompts:
 
     def _known(self, path: Path) -> str:
         """Return a path if it lies in one of our folders, each by its name or where it leads."""
-        for root in (self._sounds, self._recordings):
+        for root in (self._sounds, self.recordings):
             for folder in (Path(root), Path(root).resolve()) if root else ():
                 if path.is_relative_to(folder):
                     return safe_path(root, str(path.relative_to(folder)))
@@ -89,7 +89,7 @@ class Prompts:
         Raises:
             UnsafePath, ConfigError: as `safe_path`.
         """
-        return safe_path(self._recordings, file)
+        return safe_path(self.recordings, file)
 
     def language(self, language: str | Language = "") -> Language:
         """Return a language by its name; the module's for an empty one.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -206,17 +207,21 @@ async def stop_recording(line: Line) -> None:
     await line.send("chan.attach", consumer=RECORD + NOTHING, single=True)
 
 
-def size_of(path: str) -> int | None:
+def size_of(path: str, folder: str | os.PathLike[str] | None) -> int | None:
     """Return the size of a recorded file in bytes, None where there is none to be seen.
 
+    Args:
+        path: of the file.
+        folder: below which it was to be.
+
     Raises:
-        FileNotFoundError: its folder can be seen from here, and the engine has made no file in it.
+        FileNotFoundError: the folder can be seen from here, and the engine has made no file in it.
     """
     file = Path(path)
     try:
         return file.stat().st_size
     except FileNotFoundError:
-        if file.parent.is_dir():
+        if folder is not None and Path(folder).is_dir():
             raise
     except OSError:
         pass  # not ours to read: the engine may be another user, or elsewhere

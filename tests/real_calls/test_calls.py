@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.real_calls.ivr import attached, ivr
 from tests.sipp import Exchange, needs_sipp
-from yateway import Call
+from yateway import Call, CallEnded
 from yateway.errors import LocalProtocolError
+from yateway.keys import Why
 from yateway.routing import CAUSES
-from yateway.sound import Playback
+from yateway.sound import Playback, RecordingEnd
 
 pytestmark = [pytest.mark.yate, pytest.mark.real_clock, needs_sipp]
 
@@ -121,3 +124,135 @@ async def test_sounds(exchange: Exchange, folder: Path) -> None:
         Playback.LIMIT,
         Playback.EOF,
     ]
+
+
+async def test_keys(exchange: Exchange, folder: Path) -> None:
+    """They stop a sound, are kept for who asks next, and choose from a menu."""
+    got: list[object] = []
+
+    async def code(call: Call) -> None:
+        await call.answer()
+        got.append(await call.play("menu.slin", barge=True))
+        digits = await call.collect(3, prompt="menu.slin")
+        got.append((digits.text, digits.why))
+        digits = await call.collect(end="#", secret=True)
+        got.append((digits.text, digits.why, "45" in repr(digits)))
+        got.append(
+            await call.menu({"1": "one", "2": "two"}, prompt="menu.slin", invalid="wrong.slin")
+        )
+        digits = await call.collect(2, first=0.3)
+        got.append((digits.text, digits.why))
+
+    async with attached(exchange, ivr(folder, code)):
+        phone = await exchange.call(press="12345#72", rate=200)
+        await phone.done()
+    assert got == [
+        Playback.KEY,
+        ("123", Why.COUNT),
+        ("45", Why.END, False),
+        "two",
+        ("", Why.FIRST),
+    ]
+
+
+async def test_recordings(exchange: Exchange, folder: Path) -> None:
+    """What comes from the caller is in the file; a key, a time or the caller ends it."""
+    got: list[tuple[RecordingEnd, bool, int | None, float]] = []
+
+    async def code(call: Call) -> None:
+        await call.answer()
+        # The telephone returns what it hears.
+        await call.start("menu.slin", repeat=True)
+        for name, limit in (("key.slin", 5.0), ("limit.slin", 0.5), ("none/x.slin", 0.3)):
+            recorded = await call.record(name, limit=limit, beep=False)
+            got.append((recorded.end, bool(recorded), recorded.size, recorded.seconds))
+        recorded = await call.record("beep.slin", limit=0.3, beep="short.slin")
+        assert recorded.end is RecordingEnd.LIMIT
+        await call.start("menu.slin", repeat=True)
+        recorded = await call.record("hangup.slin", beep=False)
+        got.append((recorded.end, bool(recorded), recorded.size, recorded.seconds))
+        with pytest.raises(CallEnded):
+            await call.play("menu.slin")
+
+    async with attached(exchange, ivr(folder, code)):
+        phone = await exchange.call(press="#", rate=800, stay=2500)
+        await phone.done()
+    assert [(end, kept) for end, kept, _, _ in got] == [
+        (RecordingEnd.KEY, True),
+        (RecordingEnd.LIMIT, True),
+        (RecordingEnd.FAILED, False),
+        (RecordingEnd.HANGUP, True),
+    ]
+    for end, _, size, seconds in got:
+        if end is RecordingEnd.FAILED:
+            assert size is None
+        else:
+            assert size is not None
+            assert size > 0.5 * seconds * 16_000  # the first packets are late
+
+
+async def test_the_caller_hangs_up(exchange: Exchange, folder: Path) -> None:
+    """Whatever the code waits for ends; it may still send messages."""
+    got: list[object] = []
+
+    async def code(call: Call) -> None:
+        await call.answer()
+        call.spawn(asyncio.sleep(60))
+        try:
+            await (asyncio.sleep(60) if len(got) else call.play("menu.slin"))
+        except CallEnded as end:
+            got.append((end.reason, end.cause, call.ended))
+        finally:
+            assert (await module.dispatch("engine.status")).retvalue
+
+    module = ivr(folder, code)
+    async with attached(exchange, module):
+        for _ in range(2):
+            phone = await exchange.call(stay=300)
+            await phone.done()
+    assert got == [("hangup", 200, True)] * 2
+
+
+async def test_the_caller_gives_up(exchange: Exchange, folder: Path) -> None:
+    got: list[object] = []
+
+    async def code(call: Call) -> None:
+        await call.ring()
+        try:
+            await asyncio.sleep(60)
+        except CallEnded as end:
+            got.append((end.reason, end.cause, call.ended))
+
+    async with attached(exchange, ivr(folder, code)):
+        phone = await exchange.phone("gives-up", stay=300)
+        await phone.done()
+    assert got == [("Cancelled", None, True)]
+
+
+async def test_we_hang_up(exchange: Exchange, folder: Path) -> None:
+    got: list[object] = []
+
+    async def code(call: Call) -> None:
+        await call.answer()
+        await call.hangup("busy")
+        got.append((call.ended, call.reason))
+        with pytest.raises(CallEnded):
+            await call.answer()
+
+    async with attached(exchange, ivr(folder, code)):
+        phone = await exchange.call()
+        text = await phone.done()
+    assert "BYE sip:1001" in text
+    assert got == [(True, "busy")]
+
+
+async def test_we_press_keys(exchange: Exchange, folder: Path) -> None:
+    async def code(call: Call) -> None:
+        await call.answer()
+        await call.send_dtmf("5#")
+        await asyncio.sleep(0.3)
+
+    async with attached(exchange, ivr(folder, code)):
+        phone = await exchange.call()
+        text = await phone.done()
+    assert re.findall("Signal=(.*)", text) == ["5", "11"]
