@@ -193,11 +193,15 @@ class Line:
             self.end(reason)
             self._leaving.discard(task)
 
-    async def send_dtmf(self, digits: str) -> None:
+    async def send_dtmf(self, digits: str) -> bool:
         """Send keys to the person's telephone.
 
         Args:
             digits: of 0-9, *, # and A-D.
+
+        Returns:
+            Whether they could be sent: SIP has no way for keys until its answer is acknowledged,
+            or where the telephone takes none.
 
         Raises:
             ValueError: there is something else in it, or nothing.
@@ -206,9 +210,10 @@ class Line:
         await self.check()
         if not digits or set(digits) - _KEYS:
             raise ValueError(f"{shown(digits)} are no keys: use 0-9, *, # and A-D")
-        await self.board.dispatch(
+        answer = await self.board.dispatch(
             "chan.dtmf", {"id": self.leg or self.peer, "targetid": self.id, "text": digits}
         )
+        return answer.processed
 
     async def send(
         self, name: str, params: Mapping[str, Value] | None = None, /, **more: Value

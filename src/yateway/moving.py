@@ -291,9 +291,13 @@ class MovingLine(Line):
 
 
 def cause_of(message: Message) -> int | None:
-    """Return the SIP status that a message about the end of a channel carries, if any."""
+    """Return the SIP status of failure that a message about a channel's end carries, if any.
+
+    One of a usual end stands there too, or that of an earlier answer: 200 after a talk, 180 when
+    the caller gives up while it rings.
+    """
     cause = message.get("cause_sip", "")
-    return int(cause) if cause.isdecimal() else None
+    return int(cause) if cause.isdecimal() and int(cause) >= 300 else None
 
 
 class _Move:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.sipp import Exchange
 from yateway import Call, Message, Module, Reject, Route
-from yateway.transport import opener_of
+from yateway.transport import Opener, opener_of
 
 __all__ = ["attached", "channels", "ivr"]
 
@@ -40,12 +40,14 @@ async def channels(module: Module) -> str:
 
 
 @asynccontextmanager
-async def attached(exchange: Exchange, module: Module) -> AsyncIterator[Module]:
+async def attached(
+    exchange: Exchange, module: Module, opener: Opener | None = None
+) -> AsyncIterator[Module]:
     """Attach a module while the block lasts; no call may be left over."""
-    await module.attach(opener_of(exchange.engine.tcp))
-    if await channels(module):  # another test has failed
-        await module.drop_all_calls()
+    await module.attach(opener or opener_of(exchange.engine.tcp))
     try:
+        if await channels(module):  # another test has failed
+            await module.drop_all_calls()
         yield module
         async with asyncio.timeout(5):
             while left := len(module.calls) or await channels(module):

@@ -210,7 +210,7 @@ async def test_the_caller_hangs_up(exchange: Exchange, folder: Path) -> None:
         for _ in range(2):
             phone = await exchange.call(stay=300)
             await phone.done()
-    assert got == [("hangup", 200, True)] * 2
+    assert got == [("hangup", None, True)] * 2
 
 
 async def test_the_caller_gives_up(exchange: Exchange, folder: Path) -> None:
@@ -226,7 +226,8 @@ async def test_the_caller_gives_up(exchange: Exchange, folder: Path) -> None:
     async with attached(exchange, ivr(folder, code)):
         phone = await exchange.phone("gives-up", stay=300)
         await phone.done()
-    assert got == [("Cancelled", None, True)]
+    # Which end tells first is chance.
+    assert got in ([("Cancelled", None, True)], [("Request Terminated", None, True)])
 
 
 async def test_we_hang_up(exchange: Exchange, folder: Path) -> None:
@@ -249,7 +250,8 @@ async def test_we_hang_up(exchange: Exchange, folder: Path) -> None:
 async def test_we_press_keys(exchange: Exchange, folder: Path) -> None:
     async def code(call: Call) -> None:
         await call.answer()
-        await call.send_dtmf("5#")
+        while not await call.send_dtmf("5#"):
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
 
     async with attached(exchange, ivr(folder, code)):

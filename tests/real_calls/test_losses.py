@@ -76,8 +76,10 @@ async def test_the_link_is_cut(exchange: Exchange, folder: Path) -> None:
             story.append(end.reason)
 
     module = ivr(folder, code)
-    async with Faults(opener_of(exchange.engine.tcp)) as network:
-        await module.attach(network.open)
+    async with (
+        Faults(opener_of(exchange.engine.tcp)) as network,
+        attached(exchange, module, network.open),
+    ):
         stays = await exchange.call(caller=1001, press="5", rate=3500)
         leaves = await exchange.call(caller=1002, stay=1000)
         while sum(len(call.sounds) for call in module.calls) < 2:
@@ -90,9 +92,6 @@ async def test_the_link_is_cut(exchange: Exchange, folder: Path) -> None:
         while len(module.calls) == 2:
             await asyncio.sleep(0.01)
         await stays.done()
-        while module.calls:
-            await asyncio.sleep(0.01)
-        await module.detach()
     assert got == {
         "1001": [Playback.LOST, "5", Playback.EOF],
         "1002": [Playback.LOST, "gone"],

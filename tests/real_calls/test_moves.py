@@ -45,7 +45,7 @@ async def test_dial_and_back(exchange: Exchange, folder: Path) -> None:
         *(Dialled(False, "busy", 486), back),
         *(Dialled(False, "forbidden", 403), back),
         *(Dialled(False, "timeout"), back),
-        *(Dialled(True, "hangup", 200), back),
+        *(Dialled(True, "hangup"), back),
         *(Dialled(False, "noconn"), back),
     ]
 
@@ -86,7 +86,7 @@ async def test_dial_without_an_answer_before(exchange: Exchange, folder: Path) -
         await friend.done()
     assert got == [
         (Dialled(False, "busy", 486), "incoming"),
-        (Dialled(True, "hangup", 200), "answered"),
+        (Dialled(True, "hangup"), "answered"),
         Playback.EOF,
     ]
 
@@ -266,7 +266,7 @@ async def test_originate(exchange: Exchange, folder: Path) -> None:
         *(("busy", 486), ("noroute", 404), ("forbidden", 603), ("timeout", None)),
         ("noconn", None),
         ("answered", True, Playback.EOF),
-        (True, "hangup", 200),
+        (True, "hangup", None),
         "cancelled",
         *("ringing", "answered"),
     ]
