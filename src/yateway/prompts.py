@@ -50,7 +50,7 @@ class Prompts:
         Raises:
             ConfigError: one is not.
         """
-        for root in (self._sounds, self._recordings):
+        for root in (self._sounds, self.recordings):
             if root:
                 check_root(root)
 
