@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.engine.flow_scenes import ask_all, masquerade
-from tests.engine.scenes import SCENES, fork, scene
+from tests.engine.scenes import PAIR, SCENES, fork, scene
 
 if TYPE_CHECKING:
     from tests.engine.record_scenes import Scene
@@ -89,3 +89,38 @@ async def fork_fake(s: Scene) -> None:
     await asyncio.sleep(0.1)
     await ask_all(s, RING.format(10, "fork/4/1"), "call.drop::id=dumb/9:reason=bye")
     await asyncio.sleep(0.2)
+
+
+@scene()
+async def tone_detectors(s: Scene) -> None:
+    await s.open("w", "%%>watch:chan.attach")
+    await s.open("a")
+    for n, (target, detect) in enumerate(
+        (
+            ("dumb/b", "tonedetect_out=true"),
+            ("dumb/b", "tonedetect_in=yes"),
+            ("tone/dial", "tonedetect_out=tone/dtmf:tonedetect_in=mine/x"),
+            ("wave/record/-", "tonedetect_out=on"),
+            ("conf/room", "tonedetect_out=t"),
+            ("dumb/b", "tonedetect_out=false:tonedetect_in="),
+        )
+    ):
+        names = ",".join(part.partition("=")[0] for part in detect.split(":"))
+        await s.ask(
+            "a",
+            f"%%>message:{n}:0:call.execute::callto=dumb/a:target=2:direct={target}:{detect}"
+            f":copyparams={names}",
+        )
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
+
+
+@scene()
+async def module_updates(s: Scene) -> None:
+    await s.open("w", "%%>watch:module.update", "%%>watch:engine.timer")
+    await s.open("a")
+    await s.ask("a", PAIR)
+    await asyncio.sleep(7.0)
+    await s.ask("a", PAIR.replace("dumb/near", "tone/dial"))
+    await s.ask("a", "%%>message:1:0:call.drop::id=dumb/1:reason=bye")
+    await asyncio.sleep(7.0)

@@ -209,7 +209,10 @@ async def test_it_ticks_while_somebody_cares() -> None:
         times = [int(line.split("time=")[1].split(":")[0]) for line in (first, *ticks)]
         assert [time - times[0] for time in times] == [0, 1, 2, 3]
         assert first.startswith("%%<message::false:engine.timer::time=")
-        assert first.endswith(f":nodename={socket.gethostname()}")
+        assert first.endswith(
+            f":nodename={socket.gethostname()}:handlers=callfork%z90,tone%z90,dumb%z90,wave%z90"
+            ",conf%z90,sim%z90,pbx%z90"
+        )
         await hand.ask("%%>unwatch:engine.timer")
         assert await hand.is_quiet(5)
         await hand.ask("%%>install:50:engine.timer")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from .dispatcher import EngineMessage, Handler
-from .driver import Receive, Report
+from .driver import Receive, Report, ticked
 from .endpoints import Endpoint, Exchange, copy_params, flag, word
 from .faking import Fake
 
@@ -394,6 +394,7 @@ class CallFork:
         for name, priority, receive in relays:
             handler = Handler(name, priority, receive, track=self.name)
             self.exchange.dispatcher.install(handler, own=True)
+        self.exchange.dispatcher.install(ticked(self.name), own=True)
 
     def report(self) -> Report:
         """Return what engine.status says about it."""

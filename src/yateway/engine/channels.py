@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from ..wire.codec import to_boolean
 from .dispatcher import EngineMessage
 from .endpoints import Endpoint, copy_params, flag, number, word
 
@@ -274,6 +275,22 @@ class Channel(Endpoint):
         self.set_status("routed")
         self.billid = self.billid or message.params.get("billid", "")
         self.keep_params(message.params, "ichanparams-prefix")
+
+    async def detect_tones(self, message: EngineMessage, param: str) -> None:
+        """Have tones looked for in what the channel says, if the call's parameter asks for it.
+
+        Args:
+            message: the call's.
+            param: `tonedetect_in` of the channel that calls, `tonedetect_out` of the one called:
+                yes, or the name of what looks for them.
+        """
+        wanted = message.params.get(param, "")
+        if wanted and to_boolean(wanted, True):
+            attach = self.message("chan.attach", about=True, minimal=True)
+            attach.set("sniffer", "tone/*" if to_boolean(wanted, False) else wanted)
+            attach.set("single", "yes")
+            await self.exchange.dispatch(attach)
+            attach.user_data = None
 
     def accept(self, message: EngineMessage) -> None:
         """Take the answer to a call.execute that was processed: perhaps ring or answer at once."""

@@ -436,8 +436,8 @@ class Conference(Driver):
         if name is None or not isinstance(caller, Endpoint):
             return False
         leg = self._enter(name, message)
-        connected = caller.connect(leg, message.params.get("reason"))
-        if connected:
+        if connected := caller.connect(leg, message.params.get("reason")):
+            await leg.detect_tones(message, "tonedetect_out")
             message.set("peerid", leg.id)
             message.set("room", self.prefix + name)
             leg.room.answer(message)

@@ -153,9 +153,13 @@ class Handler:
             the priority; nothing if empty.
         filter_name: the parameter that decides whether the handler is asked, if not empty.
         filter_value: its value, matched exactly; empty also matches a parameter that is missing.
+        passive: it is asked if the message is dispatched, but that is no reason to dispatch it.
     """
 
-    __slots__ = ("_filter_name", "_filter_value", "name", "place", "priority", "receive", "track")
+    __slots__ = (
+        *("_filter_name", "_filter_value", "name", "passive", "place", "priority", "receive"),
+        "track",
+    )
 
     def __init__(
         self,
@@ -166,8 +170,10 @@ class Handler:
         track: str = "",
         filter_name: str = "",
         filter_value: str = "",
+        passive: bool = False,
     ) -> None:
         self.name = name
+        self.passive = passive
         self.priority = priority
         self.receive = receive
         self.track = f"{track}:{priority & 0xFFFFFFFF}" if track else ""
@@ -259,7 +265,7 @@ class Dispatcher:
     def is_wanted(self, name: str) -> bool:
         """Tell whether anybody handles or watches messages of that name."""
         return (
-            name in self._handlers
+            any(not handler.passive for handler in self._handlers.get(name, ()))
             or "" in self._handlers
             or any(watcher.watches(name) for watcher in self._watchers)
         )

@@ -7,6 +7,7 @@ calls of a module go through (engine.md 5.1).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -15,13 +16,24 @@ from .channels import Channel
 from .dispatcher import EngineMessage, Handler
 from .endpoints import Endpoint, Exchange, flag, word
 
-__all__ = ["Driver", "Receive", "Report"]
+__all__ = ["Driver", "Receive", "Report", "ticked"]
 
 Receive: TypeAlias = Callable[[EngineMessage], Awaitable[bool]]
 
+#: Seconds after which changes in a driver are told, at the next full second.
+UPDATE_DELAY: Final = 5
 #: Characters that a status line cannot hold as they are, and those it replaces beside them.
 _ESCAPED: Final = frozenset(",;|")
 _UNWANTED: Final = frozenset(" +?&")
+
+
+async def _tick(message: EngineMessage) -> bool:
+    return False
+
+
+def ticked(part: str) -> Handler:
+    """Return the handler by which a part shows up in the ticks of engine.timer."""
+    return Handler("engine.timer", 90, _tick, track=part, passive=True)
 
 
 def escape_address(text: str) -> str:
@@ -83,6 +95,7 @@ class Driver:
         self.routed = 0
         self._minimal = minimal
         self._ids = 0
+        self._update: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} channels={len(self.channels)}>"
@@ -105,6 +118,7 @@ class Driver:
             ]
         for name, priority, receive in relays:
             self.handle(name, priority, receive)
+        self.exchange.dispatcher.install(ticked(self.name), own=True)
 
     def handle(self, name: str, priority: int, receive: Receive) -> None:
         """Handle one more kind of message."""
@@ -123,10 +137,34 @@ class Driver:
         """Enter a channel."""
         self.channels[channel.id] = channel
         self.total += 1
+        self._changed()
 
     def remove(self, channel: Channel) -> None:
         """Forget a channel."""
         self.channels.pop(channel.id, None)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Tell in a while how many channels there are, as the real engine does at its ticks."""
+        if self._update is None and self.exchange.wants("module.update"):
+            wait = UPDATE_DELAY + 1.0 - (self.exchange.clock() + UPDATE_DELAY) % 1.0
+            self._update = asyncio.get_running_loop().call_later(wait, self._tell_update)
+
+    def _tell_update(self) -> None:
+        self._update = None
+        counts = (
+            *(("module", self.name), ("routed", str(self.routed)), ("routing", str(self.routing))),
+            *(("total", str(self.total)), ("chans", str(len(self.channels)))),
+        )
+        self.exchange.enqueue(self.exchange.message("module.update", counts))
+
+    def close(self) -> None:
+        """End with the run: close all files."""
+        if self._update is not None:
+            self._update.cancel()
+        for channel in tuple(self.channels.values()):
+            if channel.data is not None:
+                channel.data.close()
 
     def drop_all(self, message: EngineMessage) -> None:
         """Drop all channels of the driver."""

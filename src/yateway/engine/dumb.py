@@ -49,16 +49,17 @@ class Dumb(Driver):
 
     async def execute(self, message: EngineMessage, target: str) -> bool:
         if isinstance(message.user_data, Endpoint):
-            return self._called(message, message.user_data, target)
+            return await self._called(message, message.user_data, target)
         return await self._call(message, target)
 
-    def _called(self, message: EngineMessage, caller: Endpoint, target: str) -> bool:
+    async def _called(self, message: EngineMessage, caller: Endpoint, target: str) -> bool:
         leg = TellingChannel(self, target, outgoing=True)
         leg.keep_params(message.params, "chanparams-prefix")
         leg.tell_startup(message, called=True)
         leg.start()
         connected = caller.connect(leg)
         if connected:
+            await leg.detect_tones(message, "tonedetect_out")
             message.set("peerid", leg.id)
             message.set("targetid", leg.id)
             leg.target_id = caller.id
@@ -87,6 +88,7 @@ class Dumb(Driver):
             accepted = await self.exchange.dispatch(call)
             if accepted:
                 leg.routed(call)
+                await leg.detect_tones(call, "tonedetect_in")
                 leg.accept(call)
                 copy_params(message, call.params, "id,peerid")
                 if call.params.get("targetid"):

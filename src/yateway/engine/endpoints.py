@@ -118,9 +118,7 @@ class Exchange:
         """End with the run: nobody is told anything any more, and all files are closed."""
         self.halting = self.exiting = True
         for driver in self.drivers:
-            for channel in tuple(driver.channels.values()):
-                if channel.data is not None:
-                    channel.data.close()
+            driver.close()
 
 
 class Endpoint:

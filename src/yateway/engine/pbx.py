@@ -6,7 +6,7 @@ It must not know drivers: it finds channels by chan.locate, as a module would.
 from __future__ import annotations
 
 from .dispatcher import EngineMessage, Handler
-from .driver import Receive, Report
+from .driver import Receive, Report, ticked
 from .endpoints import Endpoint, Exchange, flag
 
 __all__ = ["Pbx"]
@@ -31,6 +31,7 @@ class Pbx:
         for name, priority, receive in relays:
             handler = Handler(name, priority, receive, track=self.name)
             self.exchange.dispatcher.install(handler, own=True)
+        self.exchange.dispatcher.install(ticked(self.name), own=True)
 
     def report(self) -> Report:
         """Return what engine.status says about it."""

@@ -113,7 +113,11 @@ class Run:
         self._ending = False
         limits = Limits(*(int(params[f"{name}workers"]) for name in ("min", "max", "add")))
         self.dispatcher = Dispatcher(params.get("trackparam", ""), self._arm, limits)
-        self.dispatcher.install(Handler("engine.halt", HALT_PRIORITY, self._halted), own=True)
+        for handler in (
+            Handler("engine.halt", HALT_PRIORITY, self._halted),
+            Handler("module.update", 1, self._updated, track="engine", passive=True),
+        ):
+            self.dispatcher.install(handler, own=True)
         self.exchange = Exchange(self.dispatcher, self.clock, params["runid"], self._spawn)
         self.exchange.timeout = max(0, config.integer("telephony", "timeout", 0))
         self.exchange.nodename = params["nodename"]
@@ -252,6 +256,10 @@ class Run:
         """Return a message that all handlers are to see."""
         params["nodename"] = self.facts.params["nodename"]
         return EngineMessage(name, params.items(), time=self.now(), broadcast=True)
+
+    async def _updated(self, message: EngineMessage) -> bool:
+        message.set("nodename", message.params.get("nodename", self.facts.params["nodename"]))
+        return False
 
     def _arm(self, shortest: float = 0.0) -> None:
         """See to the next tick, if anybody cares: a test's clock must be able to run out."""

@@ -245,6 +245,7 @@ class Phones(Driver):
         leg.start()
         connected = caller.connect(leg, message.params.get("reason"))
         if connected:
+            await leg.detect_tones(message, "tonedetect_out")
             message.set("peerid", leg.id)
             message.set("targetid", leg.id)
             self._called.append(leg)
@@ -324,6 +325,7 @@ class Phones(Driver):
             message.delete("error")
             self._renew(message, "call.execute")
             if await exchange.dispatch(message):
+                await leg.detect_tones(message, "tonedetect_in")
                 if not _vanished(leg):
                     leg.accept(message)
                 return True

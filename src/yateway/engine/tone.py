@@ -213,6 +213,7 @@ class Tone(Driver):
         leg.keep_params(message.params, "chanparams-prefix")
         connected = caller.connect(leg, message.params.get("reason"))
         if connected:
+            await leg.detect_tones(message, "tonedetect_out")
             message.set("peerid", leg.id)
         leg.release()
         return connected
