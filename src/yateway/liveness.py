@@ -11,13 +11,13 @@ import asyncio
 from .errors import ConnectionLost
 from .link import Link
 from .log import logger
-from .wire.frames import SetLocal
+from .wire.frames import EngineFrame, SetLocal
 
 __all__ = ["INTERVAL", "MISSES", "Pulse"]
 
-#: Seconds of silence after which the engine is asked, and after which it has missed a question.
+#: Seconds of silence after which the engine is asked, and that it may take to reply.
 INTERVAL = 5.0
-#: Questions it may miss; then the link is dropped: 15 s after the last sign of life.
+#: How often it may miss that; then the link is dropped: 15 s after the last sign of life.
 MISSES = 2
 
 
@@ -33,6 +33,7 @@ class Pulse:
         self._link = link
         self._heard = link.heard
         self._missed = 0
+        self._question: asyncio.Future[EngineFrame] | None = None
         self._timer = self._loop.call_at(link.heard + INTERVAL, self._beat)
 
     def stop(self) -> None:
@@ -51,12 +52,20 @@ class Pulse:
             logger.warning("%s is dead: nothing came for %.0f s, dropped", link.name, silent)
             link.abort()
             return
-        try:
+        if self._question is None or self._question.done():
+            # What was said is not lost while the link lives, so that once is enough.
+            try:
+                self._question = link.command(SetLocal("runid"))
+            except ConnectionLost:
+                return
             # The reply itself tells nothing, that one comes does: nobody waits for it.
-            link.command(SetLocal("runid")).cancel()
-        except ConnectionLost:
-            return
+            self._question.add_done_callback(_forget)
         # Counted in beats and not by the clock: while this process was stopped or its loop was
         # blocked, what came could not be read, and is read before the next beat.
         self._missed += 1
         self._timer = self._loop.call_later(INTERVAL, self._beat)
+
+
+def _forget(question: asyncio.Future[EngineFrame]) -> None:
+    if not question.cancelled():
+        question.exception()

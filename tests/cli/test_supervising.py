@@ -188,6 +188,24 @@ def test_nothing_is_left_behind_by_an_error(
     assert os.listdir("/proc/self/fd") == before
 
 
+@pytest.mark.parametrize("options", [[], ["--allow-remote"]])
+def test_what_is_supervised_is_the_same_command(
+    options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the engine's address as it was found, and all that was allowed."""
+    commands: list[list[str]] = []
+
+    def supervise(command: list[str]) -> int:
+        commands.append(command)
+        return 7
+
+    monkeypatch.setattr("yateway.cli.run.supervise", supervise)
+    monkeypatch.setenv("YATEWAY_ENGINE", "tcp://127.0.0.1:1")
+    assert main(["-v", "run", "m.py:module", *options]) == 7
+    run = ["-m", "yateway", "-v", "run", "m.py:module", "--engine", "tcp://127.0.0.1:1"]
+    assert commands == [[sys.executable, *run, *options]]
+
+
 # --- Modules -----------------------------------------------------------------------------------
 
 ROUTER = """
