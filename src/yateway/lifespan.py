@@ -61,6 +61,15 @@ ResyncHook = Callable[[Resync], Awaitable[None] | None]
 class Companion(Protocol):
     """Something that has to know when links come and go, and to end before the last one does."""
 
+    def told(self, message: Message) -> None:
+        """A message that it watches was dispatched."""
+
+    async def called(self, link: Link) -> bool:
+        """Tell whether the engine has started us for one call, over standard input and output."""
+
+    def asked(self, link: Link, message: Message) -> None:
+        """The engine asks us to take that call."""
+
     def attached(self) -> None:
         """The module is attached, for the first time or again."""
 
@@ -133,6 +142,9 @@ class Life:
         self._spawned: set[asyncio.Task[object]] = set()
         self._watchers = Watchers(plan.watchers)
         self._resyncs = Resyncs(self._resynced)
+        # Over standard input and output a request may come before we know what we are.
+        self._may_be_called = plan.companion is not None
+        self._called = False
         self.sender = secrets.token_hex(8)
         self.server = Server(plan.deadline, plan.max_in_flight, plan.counters, self._die)
         self._attachments = [
@@ -217,13 +229,16 @@ class Life:
         # A link that has just ended stands there until its attachment takes note.
         live = [(a.link, names) for a, names in installed if a.link is not None and a.link.usable]
         if not live:
+            if self._plan.companion is not None:
+                self._plan.companion.engine_lost()
+                await self._plan.companion.drain()
             return
         # What the companion is asked it is asked until it has come to its end.
         uninstalls = [
             link.command(Uninstall(name))
             for link, names in live
             for name in names
-            if name not in self._plan.companion_handles
+            if name not in self._plan.companion_handles and not self._called
         ]
         # The engine confirms an uninstall at once and still takes the answers of what is open,
         # but it reads nothing after quit (engine.md part 5, 9): the order matters.
@@ -282,6 +297,9 @@ class Life:
     # What the links tell
 
     def _request(self, number: int, link: Link, message: Message) -> None:
+        if self._may_be_called and link.single and self._plan.companion is not None:
+            self._plan.companion.asked(link, message)
+            return
         if number and message.get(SENDER) == self.sender:
             link.finish(message, processed=False)
             return
@@ -318,10 +336,18 @@ class Life:
 
     async def _set_up(self, number: int, link: Link) -> None:
         plan = self._plan
-        if link.single:
-            plan.table.check_single()
-        else:
+        installations = [*plan.table.connections[number].values()]
+        watched = plan.watched()
+        if not link.single:
             await link.send(Connect())
+        elif plan.companion is not None and await plan.companion.called(link):
+            # What the module does for all calls it does elsewhere.
+            self._watchers.keep(plan.companion.told)
+            installations, watched = [], self._watchers.names()
+            self._called = True
+        else:
+            plan.table.check_single()
+            self._may_be_called = False
         settings = {
             "bufsize": str(BUFSIZE_MAX),
             "trackparam": plan.name,
@@ -331,9 +357,9 @@ class Life:
         }
         settled = [link.command(SetLocal(name, value)) for name, value in settings.items()]
         timeout, runid = link.command(SetLocal("timeout")), link.command(SetLocal("runid"))
-        installed = [link.command(i.frame()) for i in plan.table.connections[number].values()]
+        installed = [link.command(i.frame()) for i in installations]
         if number == 0:
-            installed += [link.command(Watch(name)) for name in plan.watched()]
+            installed += [link.command(Watch(name)) for name in watched]
         # All in one write, and all awaited together so that none is forgotten when one fails.
         await asyncio.gather(*settled, timeout, runid, *installed)
         for reply in installed:

@@ -44,11 +44,12 @@ class Running:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, call: Call, function: CallFunction) -> None:
+    def start(self, call: Call, function: CallFunction) -> asyncio.Task[object]:
         """Run what is for a call."""
         self._tasks[call] = task = self._spawn(self._run(call, function))
         task.set_name(f"call {call.id} {label(function)}")
         task.add_done_callback(lambda _: self._tasks.pop(call))
+        return task
 
     def ended(self, call: Call) -> None:
         """Take note that a call is over; its code may clean up for a while."""

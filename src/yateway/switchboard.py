@@ -25,6 +25,7 @@ from .conference import Conference
 from .errors import ConfigError, ConnectionLost, shown
 from .handlers import Handler, label
 from .line import Line
+from .link import Link
 from .log import logger
 from .message import Message, Value
 from .moving import cause_of
@@ -35,6 +36,7 @@ from .registry import Calls, whole
 from .resync import Resync
 from .routing import Fork, Reject, Route
 from .running import CallFunction, Running
+from .script import Script
 from .sound import Playback
 
 __all__ = ["Messenger", "Switchboard"]
@@ -66,6 +68,8 @@ class Messenger(Protocol):
     async def dispatch(self, message: str, params: Mapping[str, Value], /) -> Message: ...
 
     def spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]: ...
+
+    def stop(self) -> None: ...
 
 
 class Switchboard:
@@ -109,6 +113,7 @@ class Switchboard:
         self._doubtful: set[Call] = set()
         self._closing = False
         self._lost: asyncio.TimerHandle | None = None
+        self._script = Script(f"yateway/{self.address}")
         self._orphans = Orphans(self.address, self._knows, self.dispatch, self.spawn)
 
     def __repr__(self) -> str:
@@ -235,12 +240,13 @@ class Switchboard:
         # Two modules of one name may run; a rule of regexroute names neither.
         return address == self.address or not address.startswith(self.family)
 
-    def start(self, call: Call, function: CallFunction) -> None:
+    def start(self, call: Call, function: CallFunction) -> asyncio.Task[object]:
         """Take up a call and run the code that is for it."""
         call.billid = call.billid or call.params.get("billid", "")
         self.calls.add(call)
-        self._running.start(call, function)
+        task = self._running.start(call, function)
         self.catch_up(call)
+        return task
 
     def catch_up(self, call: Call) -> None:
         """Tell a new call what came before it was known."""
@@ -279,6 +285,8 @@ class Switchboard:
         The engine looks the channel up and goes on under the message's own name; where the name in
         the answer is still chan.masquerade, nobody knew the channel (engine.md 5.1).
         """
+        if self._script.called and channel == self._script.leg:
+            return await self.dispatch(name, {"id": channel, **params})
         answer = await self.dispatch("chan.masquerade", {"id": channel, "message": name, **params})
         return None if answer.name == "chan.masquerade" else answer
 
@@ -298,6 +306,7 @@ class Switchboard:
         The mark stands in every message about the channel from now on, and our handler of
         chan.disconnected is asked only where it does (Channel.cpp, setChanParams).
         """
+        self._script.needs_attachment("take somebody back")
         await self.dispatch(
             "chan.control",
             {"targetid": call.id, "chanparams-prefix": "set.", f"set.{KEPT}": self.address},
@@ -359,6 +368,7 @@ class Switchboard:
         self, target: str | Route | Fork, *, timeout: float | None, **params: Value
     ) -> Origination:
         """Return a call to be made, see `Module.originate`."""
+        self._script.needs_attachment("make calls")
         return Origination(self, target, timeout, params)
 
     def handlers(self) -> list[Handler]:
@@ -375,7 +385,29 @@ class Switchboard:
 
     def attached(self) -> None:
         """Take note that the module is attached."""
-        self._orphans.search()
+        if not self._script.called:
+            self._orphans.search()
+        elif question := self._script.ready():
+            self._begin(*question)
+
+    async def called(self, link: Link) -> bool:
+        """Tell whether the engine has started us for one call, over standard input and output."""
+        return await self._script.find_out(link)
+
+    def asked(self, link: Link, message: Message) -> None:
+        """Take the call that we were started for."""
+        if question := self._script.asked(link, message):
+            self._begin(*question)
+
+    def _begin(self, link: Link, message: Message) -> None:
+        function = self._script.choose(message, self.functions)
+        if function is None:
+            self._script.refuse(link, message)
+            self._messenger.stop()
+            return
+        call = Call(self, message.get("id", ""), self._script.leg, message)
+        self._script.accept(link, message)
+        self.start(call, function).add_done_callback(lambda _: self._messenger.stop())
 
     def link_lost(self) -> None:
         """Take note that the module is not attached: what happens now is not told.
@@ -386,6 +418,9 @@ class Switchboard:
         if self._lost is None and len(self.calls):
             loop = asyncio.get_running_loop()
             self._lost = loop.call_later(LOST_LIMIT, self.engine_lost)
+        if self._script.called:
+            for call in self.calls:
+                call.end("hangup")
         self._doubtful.update(self.calls)
         self._orphans.stop()
         for call in self.calls:

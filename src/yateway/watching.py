@@ -108,6 +108,14 @@ class Watchers:
                     if result is not None and inspect.isawaitable(result):
                         self._enqueue(watcher, message, result)
 
+    def keep(self, function: WatcherFunction) -> None:
+        """Tell nobody but this function any more."""
+        self._watchers = [watcher for watcher in self._watchers if watcher.function == function]
+
+    def names(self) -> list[str]:
+        """Return the names of the messages that somebody watches."""
+        return list(dict.fromkeys(watcher.name for watcher in self._watchers))
+
     async def close(self) -> None:
         """Stop the watchers that are at work."""
         for task in self._tasks.values():
