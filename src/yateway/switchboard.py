@@ -287,7 +287,14 @@ class Switchboard:
         """
         if self._script.called and channel == self._script.leg:
             return await self.dispatch(name, {"id": channel, **params})
-        answer = await self.dispatch("chan.masquerade", {"id": channel, "message": name, **params})
+        try:
+            answer = await self.dispatch(
+                "chan.masquerade", {"id": channel, "message": name, **params}
+            )
+        except ConnectionLost:
+            if self._script.called:
+                return None  # moved away, the person takes our channel with them, and that the link
+            raise
         return None if answer.name == "chan.masquerade" else answer
 
     async def drop(self, call: Line, reason: str) -> bool:
