@@ -86,7 +86,7 @@ async def engine_with(target: str) -> AsyncIterator[tuple[Engine, Caller]]:
 
     async with Engine() as engine:
         engine.install("call.route", route)
-        yield engine, Caller(engine, "1001", limit=8)
+        yield engine, Caller(engine, "1001", limit=20)
 
 
 async def text_of(file: Path) -> str:
@@ -95,7 +95,7 @@ async def text_of(file: Path) -> str:
     def read() -> str:
         return file.read_text() if file.exists() else ""
 
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         while not (text := read()):
             await asyncio.sleep(0.01)
     return text
@@ -127,7 +127,7 @@ async def test_a_hang_up_ends_the_script(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_clock
-@pytest.mark.parametrize(("call", "reason"), [(" other", "busy"), (" nothing", ""), ("", "")])
+@pytest.mark.parametrize(("call", "reason"), [(" other", "busy"), (" nothing", "")])
 async def test_its_argument_says_which_function_runs(
     tmp_path: Path, call: str, reason: str
 ) -> None:
@@ -259,7 +259,7 @@ async def test_a_real_engine_calls_the_script(tmp_path: Path) -> None:
                 # A file ends only for somebody who hears it.
                 heard = {"consumer": f"wave/record/{tmp_path}/heard.slin"}
                 await module.dispatch("chan.masquerade", heard, id=leg, message="chan.attach")
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(15):
                     assert (await told.get())["targetid"] == leg
                 await asyncio.sleep(0.3)
                 if ending == "transfer":
@@ -271,7 +271,7 @@ async def test_a_real_engine_calls_the_script(tmp_path: Path) -> None:
                     located = await module.dispatch("chan.locate", id=leg)
                     assert located.processed
                 assert (await module.dispatch("call.drop", id=leg)).processed
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(15):
                     while (await told.get())["id"] != leg:
                         pass
                 assert await text_of(tmp_path / "ended") in ENDED
