@@ -253,14 +253,8 @@ sys.stdin.read()
     assert states == ["answered"]
 
 
-@pytest.mark.parametrize(("kind", "least"), [("nodata", 0.0), ("play", 0.8)])
-async def test_a_call_outlives_the_lines_of_a_script_that_speaks(
-    tmp_path: Path, kind: str, least: float
-) -> None:
-    """By a second while the script's sound may go on; a script without sound ends it at once."""
-    path = script(
-        tmp_path, 'say(f"%%<message:{fields[1]}:true::")\nos.close(1)\nsys.stdin.read()\n'
-    )
+async def hung_up_after(kind: str, path: Path) -> float:
+    """Return the seconds from the answer of a script's call to its end."""
     async with Engine() as engine:
         Lines(engine, f"external/{kind}/{path}")
         loop = asyncio.get_running_loop()
@@ -269,7 +263,24 @@ async def test_a_call_outlives_the_lines_of_a_script_that_speaks(
             await leg.until(lambda: leg.answered)
             began = loop.time()
             await leg.until(lambda: leg.hung_up)
-        assert least <= loop.time() - began < least + 0.6
+        return loop.time() - began
+
+
+@pytest.mark.parametrize(("kind", "least"), [("nodata", 0.0), ("play", 0.8)])
+async def test_a_call_outlives_the_lines_of_a_script_that_speaks(
+    tmp_path: Path, kind: str, least: float
+) -> None:
+    """By a second while the script's sound may go on; a script without sound ends it at once."""
+    path = script(
+        tmp_path, 'say(f"%%<message:{fields[1]}:true::")\nos.close(1)\nsys.stdin.read()\n'
+    )
+    assert least <= await hung_up_after(kind, path) < least + 0.6
+
+
+async def test_a_call_does_not_outlive_its_script(tmp_path: Path) -> None:
+    """Its exit ends the second: the real engine's sleep is interrupted by the signal."""
+    path = script(tmp_path, 'say(f"%%<message:{fields[1]}:true::")\nos.close(1)\ntime.sleep(0.1)\n')
+    assert await hung_up_after("play", path) < 0.7
 
 
 def test_sound_after_a_pause_makes_up_for_it() -> None:

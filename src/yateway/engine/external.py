@@ -44,6 +44,7 @@ class ModuleChannel(Endpoint):
         execute: the call.execute that waits for the module to accept the call, if one does.
         on_end: called with the end when it is gone, if anybody wants to know.
         mouth: where the module's sound comes from, if it has a pipe for that.
+        exited: done when the module, a script, is no more.
     """
 
     def __init__(self, exchange: Exchange, address: str, gone: Callable[[], None]) -> None:
@@ -53,6 +54,7 @@ class ModuleChannel(Endpoint):
         self.execute: EngineMessage | None = None
         self.on_end: Callable[[ModuleChannel], None] | None = None
         self.mouth: _ScriptSource | None = None
+        self.exited: asyncio.Future[None] | None = None
         self._gone = gone
 
     @property

@@ -179,6 +179,7 @@ class Run:
         session = self._session(transport, address, script=True, argument=argument)
         if make is not None:
             session.channel = make(session.hang_up)
+            session.channel.exited = transport.exited
         self._spawn(self._attend(session))
         return session
 

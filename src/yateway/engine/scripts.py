@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..transport import Transport
 from .config import Script
 
-__all__ = ["start"]
+__all__ = ["ScriptTransport", "start"]
 
 #: Seconds a script may take to end once its standard input is closed, before it gets SIGTERM
 #: (`recv_die_waitpid` of extmodule.conf), and as many more before it gets SIGKILL.
@@ -29,10 +29,10 @@ class _Exit(asyncio.SubprocessProtocol):
     """Waits for the end of a program."""
 
     def __init__(self) -> None:
-        self.exited = asyncio.Event()
+        self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def process_exited(self) -> None:
-        self.exited.set()
+        self.exited.set_result(None)
 
 
 class _Writing(asyncio.BaseProtocol):
@@ -52,13 +52,18 @@ class _Writing(asyncio.BaseProtocol):
         self.writable.set()
 
 
-class _ScriptTransport(Transport):
-    """Carries bytes from and to a running program."""
+class ScriptTransport(Transport):
+    """Carries bytes from and to a running program.
+
+    Attributes:
+        exited: done when the program has ended.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.single = True
         self._exit = _Exit()
+        self.exited = self._exit.exited
         self._reader = asyncio.StreamReader()
         self._writing = _Writing()
         self._aborted = False
@@ -128,12 +133,11 @@ class _ScriptTransport(Transport):
             (PATIENCE, self._process.terminate),
             (LAST_PATIENCE, self._process.kill),
         ):
-            try:
-                await asyncio.wait_for(self._exit.exited.wait(), patience)
-            except TimeoutError:
+            exited, _ = await asyncio.wait((self.exited,), timeout=patience)
+            if not exited:
                 with contextlib.suppress(ProcessLookupError):
                     stop()
-        await self._exit.exited.wait()
+        await asyncio.wait((self.exited,))
         self._process.close()
         self._read_pipe.close()
 
@@ -170,7 +174,7 @@ def _command(
     )
 
 
-async def start(script: Script, fds: tuple[int, int] = (-1, -1)) -> Transport:
+async def start(script: Script, fds: tuple[int, int] = (-1, -1)) -> ScriptTransport:
     """Start a script and return what carries the protocol to it.
 
     Args:
@@ -180,7 +184,7 @@ async def start(script: Script, fds: tuple[int, int] = (-1, -1)) -> Transport:
     Raises:
         ConfigError: there is no such program, or it cannot be executed.
     """
-    transport = _ScriptTransport(script.name)
+    transport = ScriptTransport(script.name)
     try:
         await transport.start(script.path, script.argument, fds)
     except OSError as error:
