@@ -93,16 +93,20 @@ async def test_the_article_runs_on_twisteds_reactor() -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(EXAMPLES / "twisted_reactor.py"), engine.urls[0]
         )
-        for _ in range(2):
+        try:
+            for _ in range(2):
+                async with asyncio.timeout(20):
+                    while not engine.handles("call.route"):
+                        await asyncio.sleep(0.02)
+                assert (await engine.dispatch("call.route", called="123")).retvalue == ROUTE
+                engine.drop()
+                await asyncio.sleep(0.1)
             async with asyncio.timeout(20):
                 while not engine.handles("call.route"):
                     await asyncio.sleep(0.02)
-            assert (await engine.dispatch("call.route", called="123")).retvalue == ROUTE
-            engine.drop()
-            await asyncio.sleep(0.1)
-        async with asyncio.timeout(20):
-            while not engine.handles("call.route"):
-                await asyncio.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), 10) == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
         assert not engine.handles("call.route")

@@ -28,6 +28,8 @@ __all__ = ["External", "ModuleChannel", "ScriptSession"]
 
 #: Bytes of a script's sound that wait here until it is time for them; more wait in the pipe.
 AHEAD: Final = 10 * BLOCK_BYTES
+#: Seconds that a call goes on after its script's lines ended while its sound did not.
+LAST_WORDS: Final = 1.0
 _TARGET: Final = re.compile(r"external/([^/]*)/([^ ]*)(.*)", re.DOTALL)
 
 
@@ -57,10 +59,18 @@ class ModuleChannel(Endpoint):
         self.exited: asyncio.Future[None] | None = None
         self._gone = gone
 
-    @property
-    def running(self) -> bool:
-        """Tell whether sound of the module may still come: its pipe has not ended."""
-        return self.mouth is not None and self.mouth.open
+    async def last_words(self, ended: asyncio.Future[None]) -> None:
+        """Let sound be heard that may still come from a script which says no more lines.
+
+        For a second, or until the script exits: its signal interrupts the real engine's sleep
+        (extmodule.cpp, `run`, where `running` is said of the source only).
+
+        Args:
+            ended: done when the call is over by itself.
+        """
+        if self.mouth is not None and self.mouth.open:
+            ends = [end for end in (ended, self.exited) if end is not None]
+            await asyncio.wait(ends, timeout=LAST_WORDS, return_when=asyncio.FIRST_COMPLETED)
 
     def disconnected(self, final: bool, reason: str | None) -> None:
         if final or not self.wants_disconnected:

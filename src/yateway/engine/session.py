@@ -53,10 +53,6 @@ __all__ = ["Host", "Session"]
 
 #: Seconds after which the real engine looks for lines again, when there was none (`idlemsec`).
 POLL = 0.005
-#: Seconds that a call goes on after its script's lines ended while its sound did not
-#: (extmodule.cpp, `run`: `running` is said of the source only), unless the script exits meanwhile,
-#: whose signal interrupts the sleep.
-LAST_WORDS = 1.0
 
 
 class Host(Protocol):
@@ -202,9 +198,8 @@ class Session:
         # Whoever stopped writing has gone: nothing that he was asked can be answered any more.
         await outlet.pass_lock()
         self._forget()
-        if self.channel is not None and self.channel.running:
-            ends = [end for end in (self.ended, self.channel.exited) if end is not None]
-            await asyncio.wait(ends, timeout=LAST_WORDS, return_when=asyncio.FIRST_COMPLETED)
+        if self.channel is not None:
+            await self.channel.last_words(self.ended)
         self._end("A")
 
     def _forget(self) -> None:
