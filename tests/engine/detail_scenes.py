@@ -124,3 +124,36 @@ async def module_updates(s: Scene) -> None:
     await s.ask("a", PAIR.replace("dumb/near", "tone/dial"))
     await s.ask("a", "%%>message:1:0:call.drop::id=dumb/1:reason=bye")
     await asyncio.sleep(7.0)
+
+
+@scene()
+async def wave_formats(s: Scene) -> None:
+    await s.open("w", "%%>watch:chan.notify")
+    await s.open("a")
+    await s.ask("a", PAIR)
+
+    async def attach(n: int, leg: str, what: str, wait: float) -> None:
+        more = f":{what}:notify=n/{n}:single=true"
+        await s.ask("a", masquerade(str(n), leg, "chan.attach", more))
+        await asyncio.sleep(wait)
+
+    # To a recorder of the same format.
+    await attach(1, "dumb/2", "consumer=wave/record/a.gsm", 0.05)
+    await attach(2, "dumb/1", "source=wave/play/short.gsm", 0.8)
+    await attach(3, "dumb/2", "consumer=wave/record/a.gsm:maxlen=330", 0.05)
+    await attach(4, "dumb/1", "source=wave/play/short.gsm", 0.8)
+    await attach(5, "dumb/2", "consumer=wave/record/a.g722", 0.05)
+    await attach(6, "dumb/1", "source=wave/play/short.g722", 0.8)
+    # To others: nobody hears it, and it does not end.
+    await attach(7, "dumb/1", "source=wave/play/short.gsm", 0.8)
+    await attach(8, "dumb/2", "consumer=wave/record/a.slin:maxlen=1600", 0.8)
+    await attach(9, "dumb/1", "source=wave/play/short.slin", 0.8)
+    await attach(10, "dumb/2", "consumer=wave/record/a.gsm:maxlen=330", 0.05)
+    await attach(11, "dumb/1", "source=wave/play/short.slin", 0.8)
+    # G.711 is translated.
+    await attach(12, "dumb/2", "consumer=wave/record/a.mulaw:maxlen=1600", 0.05)
+    await attach(13, "dumb/1", "source=wave/play/short.slin", 0.8)
+    await attach(14, "dumb/2", "consumer=wave/record/a.slin:maxlen=3200", 0.05)
+    await attach(15, "dumb/1", "source=wave/play/a.mulaw", 0.8)
+    await s.ask("a", "%%>message:bye:0:call.drop::id=dumb/1:reason=bye")
+    await asyncio.sleep(0.3)

@@ -49,6 +49,8 @@ def prepare(folder: Path) -> None:
     """Put the files there that scenes name: relative to the engine's folder."""
     (folder / "short.slin").write_bytes(bytes(8000))  # half a second
     (folder / "long.slin").write_bytes(bytes(160000))  # ten seconds
+    (folder / "short.gsm").write_bytes(bytes(range(33)) * 25)  # half a second
+    (folder / "short.g722").write_bytes(bytes(4000))
     (folder / "scripts").mkdir()
     for script in SCRIPTS.glob("*.py"):
         copy = folder / "scripts" / script.name

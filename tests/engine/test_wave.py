@@ -304,3 +304,33 @@ async def test_a_file_can_call() -> None:
         assert ";play=1,record=0,routed=0,routing=0,total=1,chans=1;wave/1=" in status.retvalue
         await phone.until(lambda: phone.hung_up)
         assert not (await engine.dispatch("call.execute", callto="wave/play/second.slin")).processed
+
+
+@pytest.mark.parametrize(("suffix", "block"), [("gsm", 33), ("g722", 160), ("g729", 20)])
+async def test_what_is_not_translated_reaches_recorders_of_its_kind(
+    suffix: str, block: int
+) -> None:
+    """Byte by byte, in blocks of 20 ms; a recorder of something else hears nothing."""
+    sound = bytes(range(block)) * 50
+    put(f"prompt.{suffix}", sound)
+    async with Engine() as engine:
+        call = Call(engine)
+        await call.start()
+        await call.attach(call.called, consumer=f"wave/record/same.{suffix}")
+        await call.attach(call.caller, source=f"wave/play/prompt.{suffix}", notify="n/1")
+        await asyncio.sleep(2)
+        await call.attach(call.called, consumer="wave/record/other.slin")
+        await call.attach(call.caller, source=f"wave/play/prompt.{suffix}", notify="n/2")
+        await asyncio.sleep(10)
+        await call.attach(call.caller, source="wave/play/second.slin", notify="n/3")
+        await asyncio.sleep(2)
+        await call.attach(call.called, consumer=f"wave/record/same2.{suffix}")
+        await call.attach(call.caller, source="wave/play/second.slin", notify="n/4")
+        await asyncio.sleep(10)
+        call.caller.hang_up()
+        await until_hung_up(call.called)
+    assert contents(f"same.{suffix}") == sound
+    assert contents("other.slin") == SECOND
+    assert contents(f"same2.{suffix}") == b""
+    reasons = [told[1:3] for told in call.told if told[1] != "n/4"]
+    assert reasons == [("n/1", "eof"), ("n/2", "replaced"), ("n/3", "eof")]

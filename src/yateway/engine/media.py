@@ -28,7 +28,10 @@ class Source:
     Attributes:
         name: what it is, for people.
         length: as above; fixed once it has started.
+        format: of its sound where that is not linear; only consumers of the same format hear it.
     """
+
+    format = ""
 
     def __init__(self, name: str, length: int | None = None) -> None:
         self.name = name
@@ -153,9 +156,11 @@ class Consumer:
     Attributes:
         deaf: it counts blocks and does not look at them, so that none have to be made.
         needs: after how many blocks it wants to be served; None for whenever it suits.
+        format: of what it takes, where that is not linear.
     """
 
     deaf = False
+    format = ""
     needs: int | None = None
 
     def __init__(self) -> None:
@@ -198,7 +203,7 @@ class Consumer:
                 self._borrowed = None
                 before.release()
         self._source = source
-        if source is not None and source is not self._override:
+        if source is not None and source is not self._override and source.format == self.format:
             source.attach(self)
 
     def cover(self, source: Source | None) -> None:
@@ -215,7 +220,8 @@ class Consumer:
         if source is not None:
             source.hold()
             self._override = source
-            source.attach(self)
+            if source.format == self.format:
+                source.attach(self)
 
     def replace(self, source: Source) -> None:
         """Hear this source in place of the ordinary one, which is not told (`replace`)."""

@@ -3,7 +3,8 @@
 It must not decide which files may be touched: like the real engine it opens what it is told, with
 the rights of its own process (engine.md Y15). Files are linear 16 bits at 8 kHz (.slin, .wav and
 all unknown ones, a .wav's header being played as sound, as the real one does), G.711 (.alaw, .A,
-.mulaw, .u), or .au with its header.
+.mulaw, .u), or .au with its header. Others (.gsm, .g722, .g729, .ilbc20) are never translated, as
+in a real engine without codecs: they are played to recorders of the same kind, and to nobody else.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ AU_INFO: Final = b"By YATE\0"
 AU_HEADER: Final = struct.Struct(">6I")
 AU_LINEAR: Final = 3
 AU_LAWS: Final = {1: Law.MU, 27: Law.A}
+#: Bytes of a block in formats that are not translated, by the suffix of the file.
+OPAQUE: Final = {".gsm": 33, ".g722": 160, ".g729": 20, ".ilbc20": 38}
 SUFFIXES: Final = {".alaw": Law.A, ".A": Law.A, ".mulaw": Law.MU, ".u": Law.MU}
 _TARGET: Final = re.compile(r"wave/([^/]*)/(.+)", re.DOTALL)
 _CHANNEL_TARGET: Final = re.compile(r"([^/]*)/(.*)", re.DOTALL)
@@ -38,6 +41,12 @@ _CHANNEL_TARGET: Final = re.compile(r"([^/]*)/(.*)", re.DOTALL)
 
 def _law_of(path: str) -> Law | None:
     return next((law for suffix, law in SUFFIXES.items() if path.endswith(suffix)), None)
+
+
+def _format_of(path: str) -> tuple[str, int]:
+    """Return the format of a file, empty for linear sound, and the bytes of a block."""
+    found = ((suffix, size) for suffix, size in OPAQUE.items() if path.endswith(suffix))
+    return next(found, ("", BLOCK_BYTES))
 
 
 def _read(path: str) -> bytes:
@@ -102,8 +111,9 @@ class WaveSource(Source):
                 self._sound = _read(path)
             except OSError:
                 self._missing = True
+        self.format, self._block = _format_of(path)
         endless = path == "-" or (repeat and self._sound)
-        length = None if endless else -(-len(self._sound) // BLOCK_BYTES)
+        length = None if endless else -(-len(self._sound) // self._block)
         super().__init__(f"wave/play/{path}", length)
         self._exchange = exchange
         self._owner = end
@@ -125,10 +135,11 @@ class WaveSource(Source):
             super().attach(consumer)
 
     def blocks(self, first: int, last: int) -> bytes:
+        block = self._block
         if self.length is not None:
-            return self._sound[first * BLOCK_BYTES : last * BLOCK_BYTES]
-        sound = self._sound or bytes(BLOCK_BYTES)
-        begin, size = first * BLOCK_BYTES % len(sound), (last - first) * BLOCK_BYTES
+            return self._sound[first * block : last * block]
+        sound = self._sound or bytes(block)
+        begin, size = first * block % len(sound), (last - first) * block
         return (sound * ((begin + size) // len(sound) + 1))[begin : begin + size]
 
     def ended(self) -> None:
@@ -177,7 +188,9 @@ class Recorder(Consumer):
         self._owner: Endpoint | None = end
         self._notify = notify
         self._law = _law_of(path)
-        self._block = BLOCK_BYTES // 2 if self._law else BLOCK_BYTES
+        self.format, self._block = _format_of(path)
+        if self._law:
+            self._block //= 2
         self._maxlen = maxlen
         self._total = 0
         self._header = path.endswith(".au")
