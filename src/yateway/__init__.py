@@ -1,6 +1,7 @@
 """yateway: the Python gateway to the Yate telephony engine."""
 
 from .call import Call
+from .campaign import Campaign, Outcome
 from .errors import (
     CallEnded,
     CallFailed,
@@ -24,6 +25,7 @@ __all__ = [
     "Call",
     "CallEnded",
     "CallFailed",
+    "Campaign",
     "Channel",
     "ConfigError",
     "ConnectionLost",
@@ -34,6 +36,7 @@ __all__ = [
     "LocalProtocolError",
     "Message",
     "Module",
+    "Outcome",
     "ProtocolError",
     "Reject",
     "RemoteProtocolError",

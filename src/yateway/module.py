@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from .call import Call
+from .campaign import RETRY, Campaign
 from .conference import Conference
 from .errors import ConfigError, ConnectionLost, shown
 from .handlers import Handler, HandlerFunction
@@ -204,12 +206,60 @@ class Module(Sender):
             CallFailed: (when the block is entered) it was not answered.
             ConnectionLost: (when the block is entered) the module is not attached.
         """
+        self._must_watch_calls()
+        return self._board.originate(target, timeout=timeout, **params)
+
+    def campaign(
+        self,
+        numbers: Iterable[str],
+        target: str | Callable[[str], str | Route | Fork],
+        talk: Callable[[Call], Coroutine[Any, Any, _T]],
+        *,
+        concurrency: int = 10,
+        rate: float = 1.0,
+        tries: int = 3,
+        retry: Mapping[str, float] = RETRY,
+        timeout: float = RING,
+        **params: Value,
+    ) -> Campaign[_T]:
+        """Call many numbers: `async with module.campaign(...) as outcomes: async for ...`.
+
+        Leaving the block ends the campaign and hangs up its calls; a module that ends does, too,
+        as soon as its patience is over.
+
+        Args:
+            numbers: whom to call; may be as long as it likes, it is read when there is room.
+            target: where to, with `{}` in place of the number, as for `safe_target`; or a function
+                that returns it.
+            talk: what is said to who answers. What it returns is in the outcome.
+            concurrency: how many calls at once.
+            rate: how many new ones a second.
+            tries: how often a number is called.
+            retry: after how many seconds, by the reason for which it was not answered.
+            timeout: seconds that each may ring.
+            params: parameters of all calls: `caller`, `callername` and so on.
+
+        Raises:
+            ConfigError: the module does not watch calls, or nobody would be called.
+            ConnectionLost: (when the block is entered) the module is not attached.
+        """
+        self._must_watch_calls()
+        return Campaign(
+            *(self._board, numbers, target, talk),
+            concurrency=concurrency,
+            rate=rate,
+            tries=tries,
+            retry=retry,
+            timeout=timeout,
+            params=params,
+        )
+
+    def _must_watch_calls(self) -> None:
         if self._plan.companion is None:
             raise ConfigError(
                 f"module {self.name} does not watch calls: register @module.call functions, or"
                 f" make it with Module({self.name!r}, calls=True)"
             )
-        return self._board.originate(target, timeout=timeout, **params)
 
     def on_start(self, function: _K) -> _K:
         """Register a function that runs before the first attempt to connect."""

@@ -108,7 +108,7 @@ class Origination:
             )
         call = Call(
             *(self._board, answer.get("peerid", ""), answer["id"]),
-            {**answer, "callto": route.retvalue},
+            {**answer, "callto": route.retvalue, "called": str(called)},
             outgoing=True,
         )
         self._board.calls.add(call)

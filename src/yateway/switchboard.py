@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from .call import Call
+from .campaign import Campaign
 from .conference import Conference
 from .errors import ConfigError, ConnectionLost, shown
 from .handlers import Handler, label
@@ -110,6 +111,7 @@ class Switchboard:
         self.conferences: dict[str, Conference] = {}
         self._early: deque[Message] = deque(maxlen=EARLY)
         self._running = Running(self.spawn)
+        self.campaigns: set[Campaign[Any]] = set()
         self._doubtful: set[Call] = set()
         self._closing = False
         self._lost: asyncio.TimerHandle | None = None
@@ -474,7 +476,10 @@ class Switchboard:
         Calls that last longer than the module's patience are hung up.
         """
         self._closing = True
-        await self._running.finish(self._patience)
+        await asyncio.gather(
+            self._running.finish(self._patience),
+            *(campaign.finish(self._patience) for campaign in self.campaigns),
+        )
 
     def close(self) -> None:
         """Forget everything: the module is not attached any more."""
