@@ -20,7 +20,7 @@ from .real_engine import WORKERS, RealEngine, free_port, real_engine
 SCENARIOS = Path(__file__).parent / "data" / "sipp"
 
 #: Seconds after which a telephone gives up.
-PATIENCE = 20
+PATIENCE = 25
 
 #: What calls need of the engine.
 MODULES = (
@@ -90,7 +90,8 @@ class Exchange:
         Args:
             scenario: its name in data/sipp.
             status: the SIP status that belongs into it.
-            keys: what it needs to know, and `called` for whom it calls, `calls` for how many.
+            keys: what it needs to know, and `called` for whom it calls, `calls` for how many, and
+                `per_second`.
         """
         port, media = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
         path = self.engine.folder / f"{scenario}-{port}"
@@ -98,13 +99,15 @@ class Exchange:
         path.with_suffix(".xml").write_text(text.replace("@STATUS@", str(status)))
         messages, errors = path.with_suffix(".messages"), path.with_suffix(".errors")
         defaults = {"caller": "1001", "press": "", "rate": 200, "ring": 200, "stay": 0}
-        called = keys.pop("called", "100")
+        called, calls = keys.pop("called", "100"), str(keys.pop("calls", 1))
+        rate = str(keys.pop("per_second", 10))
         known = [
             word for key, value in (defaults | keys).items() for word in ("-key", key, str(value))
         ]
         process = await asyncio.create_subprocess_exec(
             *("sipp", f"127.0.0.1:{self.port}", "-sf", str(path.with_suffix(".xml"))),
-            *("-s", str(called), "-m", "1", "-aa", "-nostdin", "-rtp_echo"),
+            *("-s", str(called), "-aa", "-nostdin", "-rtp_echo"),
+            *("-m", calls, "-l", calls, "-r", rate),
             *("-i", "127.0.0.1", "-p", str(port), "-mp", str(media)),
             *("-timeout", f"{PATIENCE}s", "-timeout_error"),
             *("-trace_msg", "-message_file", str(messages)),
