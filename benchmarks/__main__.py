@@ -8,7 +8,7 @@ import json
 import platform
 from pathlib import Path
 
-from . import answers, calls, latency
+from . import answers, calls, ivr, latency, sip_calls
 
 
 def main() -> None:
@@ -25,12 +25,21 @@ def main() -> None:
     simulated = asyncio.run(calls.measure())
     calls.show(simulated)
     figures["calls"] = simulated
+    driven = asyncio.run(ivr.measure())
+    ivr.show(driven)
+    figures["ivr"] = driven
     if latency.available():
         times = asyncio.run(latency.measure(arguments.rounds, messages=200))
         latency.show(times)
         figures["latency"] = times
     else:
         print("\nno latency: YATEWAY_YATE names no installed engine")
+    if sip_calls.available():
+        prompts = asyncio.run(sip_calls.measure())
+        sip_calls.show(prompts)
+        figures["sip calls"] = prompts
+    else:
+        print("\nno SIP calls: there is no engine or no sipp")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
 

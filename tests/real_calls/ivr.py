@@ -49,11 +49,10 @@ async def attached(
         if await channels(module):  # another test has failed
             await module.drop_all_calls()
         yield module
-        async with asyncio.timeout(5):
-            while left := len(module.calls) or await channels(module):
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"left over: {list(module.calls)} {left}") from None
+        until = asyncio.get_running_loop().time() + 5
+        while left := len(module.calls) or await channels(module):
+            assert asyncio.get_running_loop().time() < until, f"left over: {left}"
+            await asyncio.sleep(0.05)
     finally:
         await exchange.close()
         await module.detach()
