@@ -292,7 +292,7 @@ async def test_other_digits_are_a_failure() -> None:
 async def test_nobody_calls_or_calls_another() -> None:
     """The number that was called is named."""
     async with running() as (_, caller, other):
-        with pytest.raises(NotHappened, match=r"^the caller did not be called within 3 s"):
+        with pytest.raises(NotHappened, match=r"^the caller did not get a call within 3 s"):
             await other.is_called(within=3)
         await caller.dial("2")
         with pytest.raises(NotHappened, match="as '300': '200' was called"):

@@ -163,6 +163,15 @@ def test_connections_are_called_as_they_called_themselves() -> None:
     ]
 
 
+def test_what_is_repeated_is_shown_once() -> None:
+    """With how often it came, and until when; what comes between begins anew."""
+    question = "A c %%>setlocal:runid:", "E c %%<setlocal:runid:7:true"
+    entries = [f"{n} {line}" for n in (0, 5, 10) for line in question]
+    entries += ["11 A c %%>output:hello", *(f"15 {line}" for line in question)]
+    asked = "setlocal runid=7"
+    assert rows(recorded(*entries)) == [f"{asked} (3 times until 10.000)", "output hello", asked]
+
+
 def test_nothing_recorded_is_an_empty_page() -> None:
     """With the engine alone."""
     assert ladder(Recording()).split() == ["time", "engine"]

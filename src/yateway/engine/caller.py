@@ -148,7 +148,7 @@ class Caller:
         __tracebackhide__ = True
         self._free()
         limit = self.limit if within is None else within
-        wanted = f"be called as {shown(number)}" if number else "be called"
+        wanted = f"get a call as {shown(number)}" if number else "get a call"
         try:
             async with asyncio.timeout(limit):
                 leg = await self._engine.next_call()

@@ -15,7 +15,8 @@ value is escaped and cut.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final
 
 from ..errors import RemoteProtocolError, shown
@@ -91,6 +92,8 @@ def ladder(
 ) -> str:
     """Return what went over the wire as a ladder diagram, ticks of engine.timer left out.
 
+    What is repeated, such as a module's question whether the engine still lives, is shown once.
+
     Args:
         recording: what to show.
         width: columns of the page.
@@ -105,8 +108,18 @@ def ladder(
     columns = {name: (index + 1) * step for index, name in enumerate(connections)}
     page = _Page(columns, step, width)
     lines = [page.head(titles)]
-    lines += (page.draw(row) for row in _Reader().rows(recording.entries))
+    lines += (page.draw(row) for row in _folded(_Reader().rows(recording.entries)))
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _folded(rows: Iterable[_Row]) -> Iterator[_Row]:
+    """Put rows that differ in their time alone into one, which says how many they were."""
+    for _, group in groupby(rows, lambda row: replace(row, time=0)):
+        first, *others = group
+        if others:
+            count, last = 1 + len(others), others[-1].time
+            first = replace(first, text=f"{first.text} ({count} times until {last:.3f})")
+        yield first
 
 
 def _titles(recording: Recording, connections: list[str], names: Mapping[str, str]) -> list[str]:
