@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 #: Seconds until the engine must listen; it takes about two. What it listens on last tells that.
-PATIENCE = 15.0
+PATIENCE = 30.0
 #: Seconds that it may take to end.
 END_PATIENCE = 4.0
 
@@ -94,10 +94,14 @@ class RealEngine:
                 # An engine that is installed below a folder of its own finds its library so.
                 env=os.environ | {"LD_LIBRARY_PATH": str(prefix / "lib")},
             )
-        async with asyncio.timeout(PATIENCE):
-            while not await self._listens():
-                assert self._process.returncode is None, self.log.read_text()
-                await asyncio.sleep(0.05)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not await self._listens():
+                    assert self._process.returncode is None, self.log.read_text()
+                    await asyncio.sleep(0.05)
+        except BaseException:
+            await self.kill()
+            raise
 
     @property
     def pid(self) -> int:
