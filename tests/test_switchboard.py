@@ -166,6 +166,24 @@ async def test_two_that_come_at_once_to_the_last_place(
 
 
 @expect_errors
+async def test_code_that_fails_tells_no_secret(
+    engine: EngineForTests, caller: Caller, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even in the traceback at DEBUG (guarantee F7)."""
+
+    async def fail(call: Call) -> None:
+        call.params["password"] = "tweet-canary"
+        raise ValueError(f"no user of {call.params['password']}")
+
+    caplog.set_level(logging.DEBUG)
+    await engine.attach(ivr(tmp_path, fail))
+    await caller.dial("100")
+    await caller.hung_up()
+    assert "ValueError(withheld: it holds a secret)" in caplog.text
+    assert "canary" not in caplog.text
+
+
+@expect_errors
 async def test_code_that_fails_hangs_up(
     engine: EngineForTests, caller: Caller, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

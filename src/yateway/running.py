@@ -14,6 +14,7 @@ from .call import Call
 from .errors import CallEnded, YatewayError, shown
 from .handlers import label
 from .log import debug_traceback, logger, told
+from .message import Message
 from .scope import Scope, is_only
 
 __all__ = ["CLEAN_UP", "CallFunction", "Running"]
@@ -84,10 +85,10 @@ class Running:
             # Its own end is the usual end of a call's code; that of another is a failure.
             if not (call.ended and is_only(error, CallEnded)):
                 failed = True
-                logger.error(
-                    "call %s failed in %s: %s", shown(call.id), label(function), told(error)
-                )
-                debug_traceback(error)
+                secrets = Message("call.execute", call.params).secrets()
+                text = told(error, secrets)
+                logger.error("call %s failed in %s: %s", shown(call.id), label(function), text)
+                debug_traceback(error, secrets)
         finally:
             call.scope = None
             if call.leg and not call.ended:
