@@ -162,14 +162,19 @@ def test_the_wire_does_no_input_or_output(module: str) -> None:
         assert not impure, f"{module} imports {sorted(impure)}"
 
 
+CLOCKS = [("time", "time"), ("time", "time_ns"), ("time", "localtime"), ("datetime", "datetime")]
+
+
 @each_module
 def test_the_time_of_day_is_read_in_one_place(module: str) -> None:
+    """Guarantee C12: a clock that is set changes nothing but the times of messages."""
     if part_of(module) not in {"message", "engine"}:
-        lines = [node.lineno for node in uses_of(TREES[module], "time", "time")]
-        assert not lines, f"time.time in lines {lines}"
+        for name, clock in CLOCKS:
+            lines = [node.lineno for node in uses_of(TREES[module], name, clock)]
+            assert not lines, f"{name}.{clock} in lines {lines}"
 
 
-# --- What data chooses, and what time it is ----------------------------------------------------
+# --- What data chooses -------------------------------------------------------------------------
 
 # The engine itself starts scripts, and the call API makes targets of its own.
 CHOOSES = {"yateway.engine", "yateway.cli"}
@@ -186,19 +191,6 @@ def test_no_data_selects_a_script(module: str) -> None:
         if isinstance(node, ast.JoinedStr | ast.BinOp) and "external/" in ast.unparse(node)
     ]
     assert not found, f"external/ put together in lines {found}"
-
-
-CLOCKS = [("time", "time_ns"), ("time", "localtime"), ("time", "ctime"), ("datetime", "datetime")]
-
-
-@each_module
-def test_deadlines_know_no_time_of_day(module: str) -> None:
-    """Guarantee C12: a clock that is set changes nothing but the times of messages."""
-    if part_of(module) in {"message", "engine"}:
-        return
-    for name, attribute in CLOCKS:
-        lines = [node.lineno for node in uses_of(TREES[module], name, attribute)]
-        assert not lines, f"{name}.{attribute} in lines {lines}"
 
 
 # --- What is public, and how long it may be ----------------------------------------------------
