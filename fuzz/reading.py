@@ -7,13 +7,15 @@
 - the error's text is printable ASCII, in one line, under 1 KiB (F6).
 
 Tolerated: `LocalProtocolError` when a frame that was read leniently is encoded: an engine accepts
-roles, names and priorities that we do not send.
+roles, names and priorities that we do not send. `RemoteProtocolError` when the name of a message
+with raw control characters, which are kept leniently, comes over its bound by being escaped.
 """
 
 from __future__ import annotations
 
 from yateway.errors import LocalProtocolError, RemoteProtocolError
 from yateway.wire.frames import Answer, encode
+from yateway.wire.params import NAME_LIMIT
 from yateway.wire.reading import from_engine, from_module, message_id
 
 from .material import ENGINE_WORDS, MODULE_WORDS, lines, streams
@@ -36,7 +38,12 @@ def _check_from_engine(line: bytes) -> None:
     except RemoteProtocolError as error:
         _check_told(error)
     else:
-        assert from_engine(encode(frame)[:-1]) == frame
+        again = encode(frame)[:-1]
+        try:
+            assert from_engine(again) == frame
+        except RemoteProtocolError:
+            if len(frame.text().split(":")[3]) <= NAME_LIMIT or len(again) <= len(line):
+                raise
 
 
 def _check_from_module(line: bytes) -> None:
