@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from . import comparison, embedded, real
+from . import calls, comparison, embedded, real
 from .outcome import Outcome, show
 from .world import play
 
@@ -58,12 +58,15 @@ def embedded_scenarios(scale: int) -> list[Callable[[], Outcome]]:
         *(job("cuts", seconds) for seconds in (1, 5, 30, 120)),
         job("fleet", 1000),
         job("database", scale),
+        job("weather", max(1, scale // 100)),
+        job("kill_engines", max(1, scale // 5)),
     ]
 
 
 def _virtual(name: str, *arguments: float) -> Outcome:
     _quiet()
-    return embedded.virtual(getattr(embedded, name)(*arguments))
+    scenario = getattr(embedded, name, None) or getattr(calls, name)
+    return embedded.virtual(scenario(*arguments))
 
 
 def outcomes(scale: int) -> Iterator[Outcome]:
