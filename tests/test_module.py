@@ -307,6 +307,7 @@ async def test_an_unaddressable_request_closes_at_most_once_a_second_over_all_li
     assert asyncio.get_running_loop().time() - started < 1.0
     ends[1].say("%%>message:7%a:1:call.route:", "%%>message:8:1:call.route:")
     assert await ends[1].hear() == ["%%<message:8:false:"]
+    await asyncio.sleep(0.1)
     assert module.attached
     ends[1].close()
     await module.detach()

@@ -109,7 +109,7 @@ LAYERS = [
     {"errors"},
     {"wire"},
     {"message"},
-    {"transport", "sockets", "log"},
+    {"transport", "sockets", "log", "eager"},
     {"link", "reconnect", "resync", "liveness"},
     {"handlers", "routing", "paths"},
     {"serving", "watching", "watchdog"},

@@ -358,9 +358,9 @@ async def test_a_handler_cancelled_at_any_point_is_answered() -> None:
 
         async with served(steps) as it:
             if point == 0:
-                # Before the first step: the coroutine has not even begun.
+                # Between the first step, taken at once, and the first step of its task.
                 it.link._process(b"%%>message:1:1:call.route:\n")
-                it.server._pending.copy().pop().task.cancel()
+                it.server._held.copy().pop().cancel()
             else:
                 it.ask()
                 await asyncio.sleep(1e-3 * point - 5e-4)
@@ -612,6 +612,76 @@ async def test_several_handlers_may_suspend_one_after_the_other() -> None:
 
     async with served(slow, slow, coroutine("sip/a")) as it:
         assert await it.answer() == "true::sip/a"
+        assert it.server.counters.expired == 0
+
+
+@pytest.mark.parametrize("first", [0.0, 0.02, 1.98])
+async def test_a_later_handler_has_its_time_whenever_it_is_asked(first: float) -> None:
+    """Also when the time of the one before it was almost up."""
+
+    async def slow(message: Message) -> None:
+        if first:
+            await asyncio.sleep(first)
+
+    async with served(slow, hang) as it:
+        started = asyncio.get_running_loop().time()
+        assert await it.answer() == "false:"
+        assert asyncio.get_running_loop().time() - started == pytest.approx(first + 2.0)
+        assert it.server.counters.expired == 1
+
+
+async def test_coroutines_that_do_not_suspend_are_done_where_the_request_is_read() -> None:
+    """They hold nothing and are never shed, however many requests come at once."""
+
+    async def decline(message: Message) -> None:
+        message["x"] = "1"
+
+    async def route(message: Message) -> str:
+        return "sip/a"
+
+    async with served(decline, route, in_flight=1) as it:
+        for _ in range(100):
+            it.ask()
+        answers = await it.far.hear(100)
+        assert {answer.partition(":true:")[2] for answer in answers} == {":sip/a:x=1"}
+        assert it.server.counters.shed == 0
+        assert it.server.in_flight == 0
+
+
+async def test_a_short_deadline_among_long_ones_is_kept() -> None:
+    """Timers are made only for what is due soon, and that is made sure of at once."""
+    handlers = (
+        Handler("call.route", hang, filter=("called", "1")),
+        Handler("call.route", hang, filter=("called", "2"), deadline=0.01),
+    )
+    it = Served(handlers, 64)
+    running = asyncio.create_task(it.link.run())
+    started = asyncio.get_running_loop().time()
+    it.ask(":called=1")
+    it.ask(":called=2")
+    assert await it.far.hear() == ["%%<message:2:false:"]
+    assert asyncio.get_running_loop().time() - started == pytest.approx(0.01)
+    assert await it.far.hear() == ["%%<message:1:false:"]
+    assert asyncio.get_running_loop().time() - started == pytest.approx(2.0)
+    it.link.abort()
+    await running
+
+
+async def test_an_early_answer_needs_no_later_one_in_time() -> None:
+    """After it the next handlers are asked all the same, but nobody waits for them."""
+
+    async def early(message: Message) -> None:
+        await message.answer(True)
+        await asyncio.sleep(1)
+
+    async def late(message: Message) -> str:
+        await asyncio.sleep(5)
+        return "dropped"
+
+    async with served(early, late) as it:
+        assert await it.answer() == "true:"
+        await asyncio.sleep(10)
+        assert it.far.heard == []
         assert it.server.counters.expired == 0
 
 

@@ -120,6 +120,8 @@ class Link:
                     waiter.set_exception(ConnectionLost(f"the link {self.name} ended"))
 
     def _process(self, data: bytes) -> None:
+        # What is queued from here on goes out at the end.
+        self._flushing = True
         try:
             for event in self._connection.receive_data(data):
                 if isinstance(event, Request):
@@ -161,7 +163,8 @@ class Link:
                 self._connection.answer(Answer(message.id, processed=False))
             raise
         finally:
-            self._flush_soon()
+            if not self._flushing:
+                self._flush_soon()
 
     def flush(self) -> None:
         """Write what is queued."""

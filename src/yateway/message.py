@@ -72,6 +72,7 @@ class Message(MutableMapping[str, str]):
         more: further parameters.
 
     Attributes:
+        id: of the request or answer on the wire; empty for a message of our own.
         name: may be changed by a handler: later handlers are then looked up by the new name.
         retvalue: the return value, for call.route the route.
         time: seconds since the epoch, as the sender says.
@@ -85,12 +86,12 @@ class Message(MutableMapping[str, str]):
     __slots__ = (
         "_answerer",
         "_changes",
-        "_id",
         "_params",
         "_raw",
         "_saved",
         "_sent_name",
         "_sent_retvalue",
+        "id",
         "name",
         "processed",
         "retvalue",
@@ -111,7 +112,7 @@ class Message(MutableMapping[str, str]):
         self.retvalue = self._sent_retvalue = retvalue
         self.time = int(clock.time()) if time is None else time
         self.processed = False
-        self._id = ""
+        self.id = ""
         self._answerer: Answerer | None = None
         self._raw = ""
         self._params: dict[str, str] | None = {}
@@ -133,26 +134,16 @@ class Message(MutableMapping[str, str]):
     def from_wire(cls, frame: Request | Answer) -> Message:
         """Return the message that a line of the engine carries; its parameters are read lazily."""
         self = cls.__new__(cls)
-        self.name = self._sent_name = frame.name
-        self.retvalue = self._sent_retvalue = frame.retvalue or ""
-        self._id = frame.id
-        self._answerer = None
-        self._raw = frame.params
-        self._params = None
-        self._changes = {}
-        self._saved = None
-        if isinstance(frame, Answer):
-            self.time = 0
-            self.processed = frame.processed
+        self.id, second, name, retvalue, self._raw = frame
+        if type(frame) is Request:
+            self.time, self.processed = second, False
         else:
-            self.time = frame.time
-            self.processed = False
+            self.time, self.processed = 0, bool(second)
+        self.name = self._sent_name = name
+        self.retvalue = self._sent_retvalue = retvalue or ""
+        self._answerer = self._params = self._saved = None
+        self._changes = {}
         return self
-
-    @property
-    def id(self) -> str:
-        """The id of the request or answer on the wire; empty for a message of our own."""
-        return self._id
 
     @property
     def size(self) -> int:
@@ -167,10 +158,8 @@ class Message(MutableMapping[str, str]):
         """
         name = "" if self.name == self._sent_name else self.name
         if not name and not self._changes and self.retvalue == self._sent_retvalue:
-            return Answer(self._id, processed)
-        return Answer(
-            self._id, processed, name, self.retvalue, encode_params(self._changes.items())
-        )
+            return Answer(self.id, processed)
+        return Answer(self.id, processed, name, self.retvalue, encode_params(self._changes.items()))
 
     def to_params(self) -> str:
         """Return all parameters as they stand on a module's line.
@@ -255,7 +244,7 @@ class Message(MutableMapping[str, str]):
         return value
 
     def __setitem__(self, key: str, value: Value) -> None:
-        text = as_text(key, value)
+        text = value if type(value) is str else as_text(key, value)
         if self._params is not None:
             self._params[key] = text
         self._changes[key] = text
@@ -286,8 +275,10 @@ class Message(MutableMapping[str, str]):
     def _find(self, key: str) -> str | None:
         if self._params is not None:
             return self._params.get(key)
-        if key in self._changes:
+        if self._changes and key in self._changes:
             return self._changes[key]
+        # The parameter is cut out of the line: the first of eight costs half a microsecond, against
+        # three for a dictionary of them all, and twenty where there are forty.
         needle = _needle(key)
         if needle is None:
             return self._all().get(key)
@@ -298,7 +289,7 @@ class Message(MutableMapping[str, str]):
         start += len(needle)
         end = raw.find(":", start)
         value = raw[start:] if end < 0 else raw[start:end]
-        return unescape_from_engine(value)
+        return unescape_from_engine(value) if "%" in value else value
 
     def _all(self) -> dict[str, str]:
         if self._params is None:

@@ -1,8 +1,9 @@
 """Serves requests: whatever a handler does, each gets exactly one answer, before its deadline.
 
-It must not know how bytes travel or when links come and go. A synchronous handler runs right where
-its request is read, without a task. A coroutine runs in a task of its own with a timer; when the
-time is up the engine gets `false`, the task is cancelled, and what it may still return is dropped.
+It must not know how bytes travel or when links come and go. A handler runs right where its request
+is read. Only a coroutine that suspends holds its request: then it has a task and a deadline; when
+the time is up the engine gets `false`, the task is cancelled, and what it may still return is
+dropped.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from types import NoneType
 
+from .eager import Starter
 from .errors import LocalProtocolError, shown
 from .handlers import Handler
 from .link import Link
@@ -33,6 +36,8 @@ IN_FLIGHT = 64
 #: A request held longer than this, in seconds, is counted and its handler named.
 SLOW = 0.25
 
+#: Seconds between two looks at which of the held requests are due soon.
+SWEEP = 0.05
 #: Seconds that cancelled handlers may take to clean up at the end.
 STUBBORN = 0.5
 
@@ -70,6 +75,7 @@ class Server:
     Attributes:
         limit: the latest deadline, in seconds; the engine's timeout sets it at attach.
         running: the handler whose code runs now, None between handlers; read by the watchdog.
+        tasks: what drives the handlers that have suspended.
     """
 
     def __init__(
@@ -79,15 +85,19 @@ class Server:
         counters: Counters,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        loop = asyncio.get_running_loop()
-        self._time = loop.time
+        self._loop = asyncio.get_running_loop()
+        # asyncio's own loops read this clock; asked directly, it costs a third of asking them.
+        own = type(self._loop).time is asyncio.BaseEventLoop.time
+        self._time = time.monotonic if own else self._loop.time
+        self._starter = Starter()
         self.deadline = deadline
         self._in_flight = in_flight
         self._on_fatal = on_fatal
-        self._pending: set[_Pending] = set()
+        self._held: set[_Pending] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
         self._slow_log: dict[str, RateLimit] = {}
         self._failure_log: dict[str, RateLimit] = {}
         self._shed_log = RateLimit(1.0, self._time)
@@ -99,7 +109,7 @@ class Server:
     @property
     def in_flight(self) -> int:
         """How many requests are held by suspended handlers."""
-        return len(self._pending)
+        return len(self._held)
 
     def serve(self, link: Link, message: Message, handlers: Sequence[Handler]) -> None:
         """Ask the handlers in order until one processes the message, and answer."""
@@ -107,36 +117,66 @@ class Server:
         self.counters.served += 1
         self._asked = None
         outcome = self.ask(link, message, handlers, 0)
-        if isinstance(outcome, bool):
+        if type(outcome) is bool:
             self.answer(link, message, outcome, self._asked, started)
         elif outcome is not None:
-            pending = _Pending(self, link, message, handlers, outcome, started)
-            self._pending.add(pending)
-            self._idle.clear()
-            self._tasks.add(pending.task)
+            self._start(_Pending(self, link, message, handlers, outcome, started))
+
+    def _start(self, pending: _Pending) -> None:
+        """Begin a coroutine handler; once it suspends, the request is held and has a deadline."""
+        handler = self.running = pending.handler
+        try:
+            pending.task = self._starter.start(pending.run(), handler.label)
+        finally:
+            self.running = None
+        if pending.task is not None:
+            self.tasks.add(pending.task)
+            if pending.open:
+                self._held.add(pending)
+                self._idle.clear()
+                self.limit_time(pending)
+
+    def limit_time(self, pending: _Pending) -> None:
+        """Give the handler that a held request waits for its time.
+
+        Most are done long before: a timer for each would take three microseconds. One sweep every
+        50 ms looks for those that are due before the next, and gives only these a timer.
+        """
+        if pending.timer is not None:
+            pending.timer.cancel()
+        pending.timer = None
+        deadline = pending.handler.deadline or self.deadline
+        pending.due = min(self._time() + deadline, pending.started + self.limit)
+        if self._sweep is None:
+            self._sweep_up()
+        elif pending.due <= self._sweep.when():
+            pending.timer = self._loop.call_at(pending.due, pending.expire)
+
+    def _sweep_up(self) -> None:
+        """Give a timer to each held request that is due before the next sweep."""
+        self._sweep = None
+        if self._held:
+            self._sweep = self._loop.call_later(SWEEP, self._sweep_up)
+            for pending in self._held:
+                if pending.timer is None and pending.due <= self._sweep.when():
+                    pending.timer = self._loop.call_at(pending.due, pending.expire)
 
     def abandon(self) -> None:
         """Cancel what works on requests of links that have ended; nobody waits for it."""
-        for pending in [p for p in self._pending if not p.open]:
-            pending.task.cancel()
+        for pending in [p for p in self._held if not p.open]:
+            pending.cancel()
 
     async def finish(self) -> None:
         """Wait until every suspended request is answered; their deadlines bound this."""
         await self._idle.wait()
 
-    def ended(self, task: asyncio.Task[None]) -> None:
-        """Forget a task that has ended."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("a request was served with a fault of yateway itself: %s", told(error))
-
     async def close(self) -> None:
         """Cancel all work, also of handlers that answered early, and wait for its end."""
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
-        if self._tasks:
+        if self.tasks:
             # A handler that refuses to be cancelled must not hold the process.
-            await asyncio.wait(self._tasks, timeout=STUBBORN)
+            await asyncio.wait(self.tasks, timeout=STUBBORN)
 
     def ask(
         self, link: Link, message: Message, handlers: Sequence[Handler], position: int
@@ -156,7 +196,7 @@ class Server:
                 result = handler.function(message)
                 if type(result) not in _PLAIN and inspect.isawaitable(result):
                     # A request that is held already may go on to its next handler.
-                    if position or len(self._pending) < self._in_flight:
+                    if position or len(self._held) < self._in_flight:
                         return index, result
                     return self._shed(message, result)
                 if handler.apply(result, message):
@@ -191,8 +231,8 @@ class Server:
 
     def settled(self, pending: _Pending) -> None:
         """Forget a request that is answered; its task may go on."""
-        self._pending.discard(pending)
-        if not self._pending:
+        self._held.discard(pending)
+        if not self._held:
             self._idle.set()
 
     def expired(self, message: Message, handler: Handler) -> None:
@@ -238,10 +278,7 @@ class Server:
         handler: Handler | None,
         started: float,
     ) -> None:
-        """Send the answer, unless there was one already; report what was held for long."""
-        if not link.is_open(message):
-            # Answered early, too late, or the link has ended.
-            return
+        """Send the answer to an open request; report what was held for long."""
         self.counters.processed += processed
         try:
             link.finish(message, processed)
@@ -263,7 +300,26 @@ class Server:
 
 
 class _Pending:
-    """One request whose handler is suspended: its task and its timer."""
+    """One request with a coroutine handler.
+
+    Attributes:
+        task: what drives the handler, None until it suspends.
+        due: when its time is up; `timer` is set only when that is soon.
+    """
+
+    __slots__ = (
+        "_awaitable",
+        "_handlers",
+        "_link",
+        "_message",
+        "_position",
+        "_server",
+        "_settled",
+        "due",
+        "started",
+        "task",
+        "timer",
+    )
 
     def __init__(
         self,
@@ -279,13 +335,12 @@ class _Pending:
         self._message = message
         self._handlers = handlers
         self._position, self._awaitable = waiting
-        self._started = started
-        self._begun = False
-        self._loop = asyncio.get_running_loop()
+        self._settled = False
+        self.started = started
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.due = started
         message.answered_by(self)
-        self._timer = self._arm()
-        self.task = self._loop.create_task(self._run(), name=self._handler.label)
-        self.task.add_done_callback(self._done)
 
     @property
     def open(self) -> bool:
@@ -293,22 +348,37 @@ class _Pending:
         return self._link.is_open(self._message)
 
     @property
-    def _handler(self) -> Handler:
+    def handler(self) -> Handler:
+        """Who has the request now."""
         return self._handlers[self._position]
 
     async def answer_message(self, message: Message, processed: bool) -> None:
-        """Answer early; the task goes on."""
+        """Answer early; the handler goes on."""
         if not self.open:
             raise LocalProtocolError(
                 f"{shown(message.name)} was answered already, or its deadline has passed"
             )
         self._settle(processed)
 
-    async def _run(self) -> None:
-        self._begun = True
+    async def run(self) -> None:
+        """Let the handler work to its end, ask the next ones, and answer."""
+        try:
+            await self._work()
+        except asyncio.CancelledError:
+            # Whoever cancelled wants the task gone.
+            raise
+        except BaseException as error:
+            logger.error("a request was served with a fault of yateway itself: %s", told(error))
+        finally:
+            if not self._settled:
+                self._message.rollback()
+                self._settle(False)
+            self._server.tasks.discard(self.task)
+
+    async def _work(self) -> None:
         server, link, message = self._server, self._link, self._message
         while True:
-            handler = self._handler
+            handler = self.handler
             processed = False
             try:
                 processed = handler.apply(await self._awaitable, message)
@@ -316,7 +386,6 @@ class _Pending:
                 server.give_up(link, message, handler, error)
                 return
             except asyncio.CancelledError:
-                # Whoever cancelled wants the task gone; `_done` answers.
                 raise
             except BaseException as error:
                 server.failed(message, handler, error)
@@ -325,31 +394,30 @@ class _Pending:
                 self._settle(bool(outcome))
                 return
             self._position, self._awaitable = outcome
-            self._timer.cancel()
-            self._timer = self._arm()
+            if self.task is not None and not self._settled:
+                server.limit_time(self)
 
-    def _arm(self) -> asyncio.TimerHandle:
-        deadline = self._handler.deadline or self._server.deadline
-        when = min(self._loop.time() + deadline, self._started + self._server.limit)
-        return self._loop.call_at(when, self._expire)
-
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Answer `false` and cancel: the time is up."""
         if self.open:
-            self._server.expired(self._message, self._handler)
+            self._server.expired(self._message, self.handler)
             self._settle(False)
-            self.task.cancel()
+            self.cancel()
+
+    def cancel(self) -> None:
+        """End the work on a request that is held."""
+        assert self.task is not None
+        self.task.cancel()
 
     def _settle(self, processed: bool) -> None:
-        self._timer.cancel()
+        """Answer, unless that was done already, early or at the deadline, or the link has ended."""
+        if self._settled:
+            return
         server = self._server
-        server.settled(self)
-        server.answer(self._link, self._message, processed, self._handler, self._started)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        if not self._begun and isinstance(self._awaitable, Coroutine):
-            # Cancelled before its first step: nothing else would ever close the coroutine.
-            self._awaitable.close()
-        if self.open:
-            self._message.rollback()
-        self._settle(False)
-        self._server.ended(task)
+        if self.task is not None:
+            if self.timer is not None:
+                self.timer.cancel()
+            server.settled(self)
+        if self._link.is_open(self._message):
+            server.answer(self._link, self._message, processed, self.handler, self.started)
+        self._settled = True

@@ -93,7 +93,8 @@ MODULE_FRAMES: dict[type[ModuleFrame], st.SearchStrategy[ModuleFrame]] = {
     Quit: st.just(Quit()),
     Request: st.builds(Request, fields, times, fields, fields, module_lines),
     Answer: st.builds(Answer, fields, flags, fields, fields, module_lines)
-    | st.builds(Answer, fields, flags),
+    # Of a named tuple, `builds` would make up the fields that have defaults as well.
+    | st.tuples(fields, flags).map(lambda drawn: Answer(*drawn)),
 }
 ENGINE_FRAMES: dict[type[EngineFrame], st.SearchStrategy[EngineFrame]] = {
     Installed: st.builds(Installed, priorities, fields, flags),

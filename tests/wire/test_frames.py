@@ -236,7 +236,7 @@ def as_read(frame: Any) -> Any:
             return Output(content.strip(" \t"))
         case Answer(id=id_):
             # The engine compares the id as it stands on the line; those that it makes are plain.
-            return replace(frame, id=escape(id_))
+            return frame._replace(id=escape(id_))
     return frame
 
 

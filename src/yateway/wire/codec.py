@@ -75,6 +75,9 @@ def escape(text: str) -> str:
     """
     if type(text) is not str:
         text = _plain(text)
+    # Numbers and words, which most texts are, need no closer look: a quarter of the time.
+    if text.isalnum():
+        return text
     if "%" in text:
         text = text.replace("%", "%%")
     if ":" in text:

@@ -94,6 +94,8 @@ class Fault:
 Event: TypeAlias = Request | Answer | Reply[Ticket] | Fault
 """A `Request` to answer, an `Answer` (the notification of a watched message), a reply, a fault."""
 
+_USABLE = (State.OPEN, State.ATTACHED)
+
 # Each of these commands has exactly one reply, in the order of the commands.
 _REPLIES: dict[type, type] = {
     Install: Installed,
@@ -137,7 +139,7 @@ class Connection(Generic[Ticket]):
     @property
     def usable(self) -> bool:
         """Whether lines may still be sent."""
-        return self.state in (State.OPEN, State.ATTACHED)
+        return self.state in _USABLE
 
     @property
     def open_requests(self) -> int:
@@ -203,13 +205,14 @@ class Connection(Generic[Ticket]):
             LocalProtocolError: the request is not open (a second answer, or an unknown id), or the
                 answer cannot be sent; in the latter case the request stays open.
         """
-        if answer.id not in self._open:
-            raise LocalProtocolError(f"request {shown(answer.id)} is not open: answered already?")
+        id_ = answer.id
+        if id_ not in self._open:
+            raise LocalProtocolError(f"request {shown(id_)} is not open: answered already?")
         self._queue(encode(answer))
-        self._open.remove(answer.id)
+        self._open.remove(id_)
 
     def _queue(self, line: bytes) -> None:
-        if not self.usable:
+        if self.state not in _USABLE:
             raise LocalProtocolError(f"cannot send: the connection is {self.state.name.lower()}")
         # The line feed and the engine's own NUL take one byte each.
         if len(line) - 1 > self.bufsize - 2:
@@ -225,16 +228,20 @@ class Connection(Generic[Ticket]):
     def receive_data(self, data: bytes) -> list[Event[Ticket]]:
         """Take bytes from the engine and return the events they complete, in order."""
         events: list[Event[Ticket]] = []
+        requests = self._open
         try:
             for line in self._buffer.feed(data):
                 try:
                     frame = from_engine(line)
                 except RemoteProtocolError as error:
                     events.append(self._unreadable(error))
-                else:
-                    event = self._received(frame)
-                    if event is not None:
-                        events.append(event)
+                    continue
+                # Nearly all that comes is a good request: seen here, it saves a call.
+                if type(frame) is Request and frame.id and frame.id not in requests:
+                    requests.add(frame.id)
+                    events.append(frame)
+                elif (event := self._received(frame)) is not None:
+                    events.append(event)
         except RemoteProtocolError as error:
             events.append(Fault(error, fatal=True))
         return events
@@ -254,12 +261,9 @@ class Connection(Generic[Ticket]):
         if isinstance(frame, Request):
             if not frame.id:
                 return self._stray(frame, "a request without an id cannot be answered")
-            if frame.id in self._open:
-                # Each of the two is owed one answer; the ledger keeps the first.
-                error = RemoteProtocolError(f"request id {shown(frame.id)} is already open")
-                return self._declined(frame.id, error)
-            self._open.add(frame.id)
-            return frame
+            # Each of the two is owed one answer; the ledger keeps the first.
+            error = RemoteProtocolError(f"request id {shown(frame.id)} is already open")
+            return self._declined(frame.id, error)
         if isinstance(frame, Answer):
             if not frame.id:
                 return frame

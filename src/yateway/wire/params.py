@@ -30,21 +30,19 @@ def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
     Raises:
         LocalProtocolError: a name or value cannot be sent; `field` names the parameter.
     """
-    parts: list[str] = []
+    text = ""
     for name, value in params:
         try:
-            parts.append(
-                f":{_escaped_name(name)}"
-                if value is None
-                else f":{_escaped_name(name)}={escape(value)}"
-            )
+            text += f":{_escaped_name(name)}"
+            if value is not None:
+                text += f"={escape(value)}"
         except LocalProtocolError as error:
             if is_secret(name):
                 text = f"the value of {shown(name)}, a secret, cannot be sent: has it a NUL?"
                 raise LocalProtocolError(text, field=name) from None
             error.field = name
             raise
-    return "".join(parts)
+    return text
 
 
 def encode_engine_params(params: Iterable[tuple[str, str]]) -> str:
