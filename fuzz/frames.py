@@ -87,6 +87,6 @@ def _as_taken(frame: ModuleFrame) -> ModuleFrame:
         case Install() if not frame.filter_name:
             return replace(frame, filter_value="")
         case Answer():
-            return replace(frame, id=escape(frame.id), retvalue=frame.retvalue)
+            return frame._replace(id=escape(frame.id))
         case _:
             return frame

@@ -117,7 +117,7 @@ def test_a_seed_does_the_same_again() -> None:
 
 FAULTS: list[tuple[str, Any]] = [
     ("yateway.serving.Server.failed", lambda *_: 1 / 0),
-    ("yateway.serving._Pending._expire", lambda self: None),
+    ("yateway.serving._Pending.expire", lambda self: None),
     ("yateway.message.Message.rollback", lambda self: None),
 ]
 

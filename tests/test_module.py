@@ -294,6 +294,49 @@ async def test_everything_is_restored_after_a_reconnect() -> None:
     await module.detach()
 
 
+async def test_a_request_that_comes_with_the_last_reply_may_send_messages() -> None:
+    """The engine asks as soon as it has installed a handler, in the same breath."""
+    module = Module("eager")
+
+    @module.handler("call.route")
+    async def route(message: Message) -> str:
+        return (await module.dispatch("user.location")).retvalue
+
+    far = Far()
+    attaching = asyncio.create_task(module.attach(opener_to(far)))
+    setup = await far.hear()
+    setup += far.heard
+    far.heard.clear()
+    far.say(
+        *(f"%%<{line[3:]}:true" for line in setup if line.startswith(("%%>set", "%%>install"))),
+        "%%>message:7:1:call.route:",
+    )
+    (sent,) = await far.hear()
+    assert sent.endswith(":user.location:")
+    await attaching
+    far.say(f"%%<message:{sent.split(':')[1]}:true:user.location:sip/1")
+    assert await far.hear() == ["%%<message:7:true::sip/1"]
+    far.close()
+    await module.detach()
+
+
+async def test_a_request_of_a_link_that_is_never_set_up_is_not_served_later() -> None:
+    """The engine has let go of it when the link ended; the next link owes it no answer."""
+    module = router()
+    ends = [Far(), Far()]
+    attaching = asyncio.create_task(module.attach(opener_to(*ends)))
+    await ends[0].hear()
+    ends[0].say("%%>message:7:1:call.route::called=123")
+    ends[0].close()
+    await ends[1].accept()
+    await attaching
+    ends[1].say("%%>message:8:1:call.route::called=123")
+    (answer,) = await ends[1].hear()
+    assert answer.startswith("%%<message:8:")
+    ends[1].close()
+    await module.detach()
+
+
 async def test_an_unaddressable_request_closes_at_most_once_a_second_over_all_links() -> None:
     """A link that stands again within the second is kept, whatever comes (guarantee A6)."""
     module = router()

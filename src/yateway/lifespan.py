@@ -159,6 +159,7 @@ class Life:
             )
             for number in range(len(plan.table.connections))
         ]
+        self._early: list[tuple[int, Link, Message]] = []
         self._keeping: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
@@ -300,12 +301,21 @@ class Life:
         if self._may_be_called and link.single and self._plan.companion is not None:
             self._plan.companion.asked(link, message)
             return
+        if self._attachments[number].link is not link:
+            # It came in one read with the last reply of the set-up. A handler may send messages of
+            # its own, for which the module has to be attached: that takes a turn of the loop more.
+            self._early.append((number, link, message))
+            return
         if number and message.get(SENDER) == self.sender:
             link.finish(message, processed=False)
             return
         self.server.serve(link, message, self._plan.table.find(number, message.name))
 
     def _link_up(self) -> None:
+        early, self._early = self._early, []
+        for number, link, message in early:
+            if link.usable:
+                self._request(number, link, message)
         if all(attachment.link is not None for attachment in self._attachments):
             self._connected = True
             if self._plan.companion is not None:
