@@ -4,63 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from examples import make_sounds
-from yateway import Module
-from yateway.cli.run import load
+from tests.fixtures import EXAMPLES, Load
 from yateway.engine.caller import Caller
 from yateway.testing import EngineForTests
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 CALLS = sorted(
     {*EXAMPLES.glob("*.py")}
     - {EXAMPLES / f"{name}.py" for name in ("article", "twisted_reactor", "make_sounds")}
 )
-
-Load = Callable[[str], Module]
-
-
-@pytest.fixture(scope="session")
-def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sounds as the examples' own tool makes them, here beeps for the sake of speed."""
-    folder = tmp_path_factory.mktemp("sounds")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "which", lambda _: None)
-        make_sounds.make(folder)
-    return folder
-
-
-@pytest.fixture
-def recordings(tmp_path: Path) -> Path:
-    folder = tmp_path / "recordings"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def example(sounds: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Return what loads an example as `yateway run` does, set to the telephones of the tests."""
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    for name, value in {
-        "SOUNDS": str(sounds),
-        "RECORDINGS": str(recordings),
-        "TARGET": "sim/{}",
-        "SALES": "sim/200",
-        "AGENTS": "sim/201 sim/202",
-    }.items():
-        monkeypatch.setenv(name, value)
-
-    def loaded(name: str) -> Module:
-        monkeypatch.setitem(sys.modules, name, sys)  # gone after the test, whatever it was before
-        return load(str(EXAMPLES / f"{name}.py"))
-
-    return loaded
 
 
 def files(folder: Path) -> list[Path]:
@@ -125,7 +81,7 @@ async def test_menu(engine: EngineForTests, caller: Caller, example: Load) -> No
 
 
 async def test_voicemail(
-    engine: EngineForTests, caller: Caller, example: Load, sounds: Path, recordings: Path
+    engine: EngineForTests, caller: Caller, example: Load, example_sounds: Path, recordings: Path
 ) -> None:
     await engine.attach(example("voicemail"))
     friend = engine.caller("1002")
@@ -137,7 +93,7 @@ async def test_voicemail(
         friend.press("5")
         await friend.hears("milliwatt")
         await friend.hears_nothing()
-        friend.say(sounds / "music.slin")
+        friend.say(example_sounds / "music.slin")
         await asyncio.sleep(3)
         if ending == "press":
             friend.press("#")

@@ -25,8 +25,9 @@ from .run import load
 
 __all__ = ["add_arguments", "run"]
 
-#: Seconds for the module to attach, and to come back; its delays are at most 1 s at first.
-PATIENCE = 10.0
+#: Seconds for the module to attach, and to come back; its delays are at most 1 s at first, but a
+#: busy machine may take its time to start a Python.
+PATIENCE = 20.0
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 ARTICLE = EXAMPLES / "article.py"
