@@ -17,7 +17,9 @@ from yateway.language import Language
 
 RATE = 8000  # samples a second, 16 bits each: what .slin is
 PROMPTS = {
+    "appointment": "We expect you tomorrow at nine.",
     "busy": "All lines are busy.",
+    "confirm-menu": "To confirm press 1. To cancel press 2.",
     "enter-order": "Please enter the number of your order, and then the pound key.",
     "enter-pin": "Please enter your PIN.",
     "euros": "euros",

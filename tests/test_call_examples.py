@@ -271,3 +271,34 @@ async def test_ring_group(
     await colleague.hung_up()
     await colleague.dial("*8")
     await colleague.rejected("nocall")
+
+
+async def test_campaign(engine: EngineForTests, example: Load) -> None:
+    """One confirms, one hangs up before choosing, one is busy and then silent for ever."""
+    await engine.attach(example("campaign"))
+    answer = await engine.dispatch("engine.command", line="remind 301 302 303")
+    assert answer.retvalue == "calling 3 numbers\r\n"
+    one, two, three = (engine.caller(limit=700) for _ in range(3))
+    await one.is_called("301")
+    one.pick_up()
+    await one.hears("confirm-menu")
+    one.press("1")
+    await one.hears("thank-you")
+    await two.is_called("302")
+    two.pick_up()
+    await two.hears("appointment")
+    two.hang_up()
+    await three.is_called("303")
+    three.hang_up("busy")
+    for _ in range(2):
+        await three.is_called("303")
+        await three.hung_up("noanswer")
+    await asyncio.sleep(1)
+    told = [
+        entry.line.partition("campaign: ")[2]
+        for entry in engine.recording.entries
+        if entry.line.startswith("%%>output")
+    ]
+    assert sorted(told) == ["301: confirmed", "302: no choice", "303: timeout"]
+    bad = await engine.dispatch("engine.command", line="remind 301 x/y")
+    assert "cannot be dialled" in bad.retvalue

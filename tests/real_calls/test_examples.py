@@ -123,6 +123,19 @@ async def test_conference(exchange: Exchange, example: Load, tap: Tap) -> None:
         await until(lambda: not module.conferences)
 
 
+async def test_campaign(exchange: Exchange, example: Load, tap: Tap) -> None:
+    """Somebody answers and chooses nothing; the campaign ends by itself."""
+    phone = await exchange.phone("callee", stay=400)
+    terminal = Module("terminal")
+    module = example("campaign", TARGET="sip/sip:phone@127.0.0.1:{}")
+    async with attached(exchange, module, tap.opener):
+        await terminal.attach(opener_of(exchange.engine.tcp))
+        await terminal.dispatch("engine.command", line=f"remind {phone.port}")
+        await phone.done()
+        await terminal.detach()
+    assert tap.played()[0] == "appointment"
+
+
 @pytest.mark.parametrize("answers", [True, False])
 async def test_ring_group(
     exchange: Exchange,
