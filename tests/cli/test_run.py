@@ -445,7 +445,7 @@ class ByHand:
         self._writer.write(f"{line}\n".encode())
 
 
-async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(true: Callable[[], object], seconds: float = 25.0) -> None:
     """Wait until something is the case."""
     async with asyncio.timeout(seconds):
         while not true():
