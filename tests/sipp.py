@@ -67,7 +67,7 @@ class Phone:
         result = await self.process.wait()
         text = self.messages.read_text() if self.messages.exists() else ""
         errors = self.errors.read_text() if self.errors.exists() else ""
-        assert result == 0, f"sipp ended with {result}\n{errors}\n{text}"
+        assert result == 0, f"sipp ended with {result}\n{errors[:2000]}\n{text[-8000:]}"
         return text
 
 
