@@ -35,7 +35,7 @@ def main() -> None:
     else:
         print("\nno latency: YATEWAY_YATE names no installed engine")
     if sip_calls.available():
-        prompts = asyncio.run(sip_calls.measure())
+        prompts = asyncio.run(sip_calls.measure(arguments.rounds))
         sip_calls.show(prompts)
         figures["sip calls"] = prompts
     else:

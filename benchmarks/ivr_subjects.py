@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ YateIVR().run(main)
 
 
 def yateway(engine: str, sounds: str) -> None:
-    """A coroutine for each call, all in this process."""
+    """A coroutine for each call to 100, all in this process."""
     from yateway import Call, Message, Module, Reject, Route
 
     module = Module("ivr", sounds=sounds)
@@ -49,7 +50,7 @@ def yateway(engine: str, sounds: str) -> None:
 
 
 def bare(engine: str, sounds: str) -> None:
-    """The floor: an asyncio protocol that cuts ids out and sends canned lines."""
+    """The floor: an asyncio protocol that cuts ids out and sends canned lines; for calls to 101."""
 
     class Canned(asyncio.Protocol):
         rest = b""
@@ -61,10 +62,13 @@ def bare(engine: str, sounds: str) -> None:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             assert isinstance(transport, asyncio.Transport)
             self.transport = transport
-            transport.write(b"%%>connect:global\n%%>install:100:call.route:called:100\n")
+            transport.write(b"%%>connect:global\n%%>install:100:call.route:called:101\n")
             transport.write(b"%%>watch:call.execute\n%%>watch:chan.dtmf\n")
 
         def data_received(self, data: bytes) -> None:
+            # Or the kernel's delayed acknowledgement would be measured (docs/performance.md).
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             *lines, self.rest = (self.rest + data).split(b"\n")
             self.transport.write(b"".join(map(self.line, lines)))
 

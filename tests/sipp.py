@@ -106,7 +106,8 @@ class Exchange:
         ]
         process = await asyncio.create_subprocess_exec(
             *("sipp", f"127.0.0.1:{self.port}", "-sf", str(path.with_suffix(".xml"))),
-            *("-s", str(called), "-aa", "-nostdin", "-rtp_echo"),
+            *("-s", str(called), "-aa", "-nostdin"),
+            *(("-rtp_echo",) if calls == "1" else ()),
             *("-m", calls, "-l", calls, "-r", rate),
             *("-i", "127.0.0.1", "-p", str(port), "-mp", str(media)),
             *("-timeout", f"{PATIENCE}s", "-timeout_error"),
