@@ -44,6 +44,11 @@ class _Rule:
     divisor: int
     tokens: tuple[str, ...]
 
+    @property
+    def last(self) -> str:
+        """What is said last."""
+        return [part for part in self.tokens if part[0] not in "[]"][-1]
+
 
 class Language:
     """The rules of one language.
@@ -131,6 +136,8 @@ class Language:
         at = bisect_right(rules, number, key=lambda rule: rule.base) - 1
         if at >= 0 and (set_ == "number" or rules[at].base == number):
             return rules[at], set_
+        if set_ == "number":
+            raise ValueError(f"there is no rule for {number}")
         return self._rule_for(number, "number")
 
     def _say(self, number: int, set_: str) -> list[str]:
@@ -146,7 +153,9 @@ class Language:
             elif part[0] == "<":
                 words += self._say(quotient, part[1:] or "number")
             elif part[0] == ">":
-                words += self._say(remainder, part[1:] or "number")
+                # What ends a number stands where that stands: "hundert ein" before "tausend" too.
+                inherited = set_ if part == rule.last else "number"
+                words += self._say(remainder, part[1:] or inherited)
             else:
                 words.append(part)
         return words

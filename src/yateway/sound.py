@@ -219,6 +219,8 @@ def size_of(path: str, folder: str | os.PathLike[str] | None) -> int | None:
     """
     file = Path(path)
     try:
+        if file.is_dir():
+            raise FileNotFoundError(path)
         return file.stat().st_size
     except FileNotFoundError:
         if folder is not None and Path(folder).is_dir():
