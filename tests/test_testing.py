@@ -196,6 +196,8 @@ def test_the_suite_fails_what_leaks_and_what_hangs(
     )
     pytester.makepyfile(GUARDED)
     monkeypatch.setenv("YATEWAY_YATE", str(pytester.path))
+    # The conftest has plugins beside it.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     result = pytester.runpytest_subprocess("-ra", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=2, failed=6, skipped=1)
     result.stdout.fnmatch_lines(
