@@ -524,5 +524,5 @@ async def test_a_folder_that_is_not_there_is_told_at_once(
 ) -> None:
     none = tmp_path / "none"
     for module in (Module("ivr", sounds=none), Module("ivr", recordings=none)):
-        with pytest.raises(ConfigError, match="^the root .* cannot be used"):
+        with pytest.raises(ConfigError, match=r"^the root .* cannot be used"):
             await engine.attach(module)
