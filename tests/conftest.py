@@ -18,7 +18,7 @@ import pytest
 from yateway.testing import VirtualClockLoop, in_fresh_loop
 
 # What users get; a test of ours that asks for none of its fixtures is run by this file.
-pytest_plugins = ["yateway.testing", "tests.fixtures"]
+pytest_plugins = ["yateway.testing"]
 
 # Seconds of the processor after which a test counts as hanging; the long one for properties, of
 # which a hundred examples are tried and more.

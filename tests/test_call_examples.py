@@ -13,6 +13,8 @@ from tests.fixtures import EXAMPLES, Load
 from yateway.engine.caller import Caller
 from yateway.testing import EngineForTests
 
+pytest_plugins = ["tests.fixtures"]
+
 CALLS = sorted(
     {*EXAMPLES.glob("*.py")}
     - {EXAMPLES / f"{name}.py" for name in ("article", "twisted_reactor", "make_sounds")}

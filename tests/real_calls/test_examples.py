@@ -18,6 +18,7 @@ from yateway.engine import Recording
 from yateway.engine.tapping import tapped
 from yateway.transport import Opener, opener_of
 
+pytest_plugins = ["tests.fixtures"]
 pytestmark = [pytest.mark.yate, pytest.mark.real_clock, needs_sipp]
 
 
