@@ -58,7 +58,7 @@ def embedded_scenarios(scale: int) -> list[Callable[[], Outcome]]:
         *(job("cuts", seconds) for seconds in (1, 5, 30, 120)),
         job("fleet", 1000),
         job("database", scale),
-        job("weather", max(1, scale // 100)),
+        job("weather", max(1, scale // 500)),
         job("kill_engines", max(1, scale // 5)),
     ]
 
