@@ -1,4 +1,7 @@
-"""Fixtures for the examples of calls, which are tried with callers of all kinds."""
+"""Fixtures for the examples of calls, which are tried with callers of all kinds.
+
+PYTEST_DONT_REWRITE: the tests import it before pytest has looked at it.
+"""
 
 from __future__ import annotations
 
