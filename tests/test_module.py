@@ -13,7 +13,9 @@ import pytest
 
 from tests.elsewhere import engine_elsewhere
 from tests.far import Far, opener_to
+from yateway.call import Call
 from yateway.engine import Engine
+from yateway.engine.caller import Caller
 from yateway.errors import (
     ConfigError,
     ConnectionLost,
@@ -23,6 +25,7 @@ from yateway.errors import (
 from yateway.message import Message
 from yateway.module import Module, default_engine
 from yateway.resync import Resync
+from yateway.routing import Route
 
 
 def router() -> Module:
@@ -571,3 +574,59 @@ def test_run_does_not_wait_for_what_refuses_to_end() -> None:
         loop.run_until_complete(asyncio.sleep(0))
     loop.run_until_complete(tasks[0])
     loop.close()
+
+
+async def test_calls_are_taken_made_and_campaigned_for() -> None:
+    """A module watches calls once it takes some; what it must not do says so with a remedy."""
+    module = Module("caller")
+    with pytest.raises(ConfigError, match="calls=True"):
+        module.originate("sim/1")
+    with pytest.raises(ConfigError, match="calls=True"):
+        module.campaign(["1"], "sim/{}", Call.answer)
+
+    @module.call("it")
+    async def it(call: Call) -> None:
+        await call.answer()
+
+    module.call("that one")(it)
+    with pytest.raises(ConfigError, match="two functions"):
+        module.call("it")(it)
+    with pytest.raises(ConfigError, match="no function"):
+        module.take("that")
+    route = module.take("it", language="de")
+    assert isinstance(route, Route)
+    assert (route.params["yateway"], route.params["call"]) == ("caller", "it")
+    async with Engine(module) as engine:
+        with pytest.raises(ConfigError, match="before the module is attached"):
+            module.call("late")(it)
+        someone = Caller(engine)
+        answering = asyncio.create_task(answer_twice(someone))
+        async with module.originate("sim/300") as call:
+            assert module.calls.get(call.id) is call
+            assert not module.conferences
+        async with module.campaign(["300"], "sim/{}", Call.wait_ended) as outcomes:
+            assert [outcome.number async for outcome in outcomes] == ["300"]
+        await answering
+    assert Module("other", calls=True).originate("sim/1") is not None
+
+
+async def answer_twice(someone: Caller) -> None:
+    """Pick up when called, and the second time hang up."""
+    await someone.is_called("300")
+    someone.pick_up()
+    await someone.hung_up()
+    await someone.is_called("300")
+    someone.pick_up()
+    someone.hang_up()
+
+
+async def test_a_module_serves_over_whatever_opens_connections() -> None:
+    """`serve` takes what `attach` takes, and ends when it is told to."""
+    module = router()
+    async with Engine() as engine:
+        serving = asyncio.create_task(module.serve(engine.open))
+        await asyncio.sleep(2)
+        assert module.attached
+        module.stop()
+        await serving
+    assert not module.attached
