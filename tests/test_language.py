@@ -92,7 +92,7 @@ def test_a_language_of_ones_own(tmp_path: Path) -> None:
 def test_what_is_no_language_is_refused_at_once(tmp_path: Path, text: str) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=r"bad\.toml"):
+    with pytest.raises(ConfigError, match="language"):
         Language.load(file)
 
 
