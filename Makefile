@@ -22,7 +22,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 # Whoever starts many short programs should not have each of them compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test suite check coverage engine-test bench fuzz chaos soak mutants lock clean
+.PHONY: help setup demo test suite check coverage engine-test bench bench-guard fuzz chaos soak mutants lock clean
 
 help:
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -83,6 +83,9 @@ mutants: | $(UV)  ## change wire/ in a thousand places and see whether its tests
 	$(UV) pip sync --quiet --python .venv-mutants --require-hashes requirements/mutants.txt
 	@PATH=$$PWD/.venv-mutants/bin:$$PATH && mutmut run $(ARGS) && mutmut export-cicd-stats && \
 		python tests/mutants.py mutants/mutmut-cicd-stats.json
+
+bench-guard: setup  ## fail when a message costs more than it did, as a ratio
+	$(VENV)/bin/python -m benchmarks.guard
 
 lock: | $(UV)  ## pin the requirements anew; ARGS=--upgrade for the newest
 	$(COMPILE) $(ARGS) requirements/uv.in --output-file requirements/uv.txt

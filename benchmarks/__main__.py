@@ -8,7 +8,7 @@ import json
 import platform
 from pathlib import Path
 
-from . import answers, calls, ivr, latency, sip_calls
+from . import answers, calls, ivr, latency, plot, real, sip_calls
 
 
 def main() -> None:
@@ -17,11 +17,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times that all are measured")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, help="draw the ratios into this SVG file")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=answers.KINDS, default=list(answers.KINDS), help="of load"
+    )
     arguments = parser.parse_args()
-    print(f"Python {platform.python_version()}, {platform.machine()}\n")
-    rates = answers.measure(arguments.rounds, arguments.seconds)
-    answers.show(rates)
-    figures: dict[str, object] = {"answers": rates}
+    print(f"Python {platform.python_version()}, {platform.machine()}")
+    samples = answers.measure(arguments.rounds, arguments.seconds, arguments.kinds)
+    answers.show(samples)
+    figures: dict[str, object] = {"answers": answers.as_json(samples)}
+    if arguments.plot:
+        arguments.plot.write_text(plot.draw(samples))
     simulated = asyncio.run(calls.measure())
     calls.show(simulated)
     figures["calls"] = simulated
@@ -32,8 +38,11 @@ def main() -> None:
         times = asyncio.run(latency.measure(arguments.rounds, messages=200))
         latency.show(times)
         figures["latency"] = times
+        rates = asyncio.run(real.measure(arguments.rounds, arguments.seconds))
+        real.show(rates)
+        figures["real"] = rates
     else:
-        print("\nno latency: YATEWAY_YATE names no installed engine")
+        print("\nno real engine: YATEWAY_YATE names no installed engine")
     if sip_calls.available():
         prompts = asyncio.run(sip_calls.measure(arguments.rounds))
         sip_calls.show(prompts)

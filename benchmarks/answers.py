@@ -1,4 +1,8 @@
-"""Messages handled per second by one process that keeps up with 256 outstanding requests."""
+"""Messages a second and CPU seconds for each, of one process under a load without limits.
+
+The CPU time is that of the subject alone, from the end of the warm-up to the end, as its kernel
+counts it: on a machine with other work it wanders far less than messages a second.
+"""
 
 from __future__ import annotations
 
@@ -6,54 +10,113 @@ import json
 import statistics
 import subprocess
 import sys
+import time
+from dataclasses import asdict, dataclass
 
-from .subjects import SUBJECTS
+from .subjects import SUBJECTS, Subject
+
+#: For each kind of load: what is measured, how many parameters, and the peer to compare with.
+KINDS = {
+    "handle": ("requests handled, 256 outstanding", (8, 40), "python-yate"),
+    "dispatch": ("messages dispatched, 256 in flight", (8,), "python-yate, dispatch"),
+    "notify": ("notifications told", (8,), "python-yate, watch"),
+    "large": ("requests of 60 kB of which two parameters are read", (1000,), "python-yate"),
+}
+#: Seconds that a subject may take beyond its measurement.
+PATIENCE = 15.0
 
 
-def measure(rounds: int, seconds: float) -> dict[str, dict[str, list[float]]]:
+@dataclass(frozen=True)
+class Sample:
+    """One measurement: messages a second, and microseconds of CPU for each."""
+
+    rate: float
+    cpu: float
+
+
+Samples = dict[str, dict[str, list[Sample]]]
+
+
+def measure(rounds: int, seconds: float, kinds: list[str]) -> Samples:
     """Measure all subjects in turn, round by round, so that a noisy moment hits them all.
 
     Returns:
-        For each number of parameters and subject the rates of the rounds, in messages per second.
+        The samples by kind and number of parameters ("handle 8"), and by subject.
     """
-    rates: dict[str, dict[str, list[float]]] = {}
+    samples: Samples = {}
     for _ in range(rounds):
-        for params in (8, 40):
-            for subject in SUBJECTS:
-                rate = _once(subject, params, seconds)
-                rates.setdefault(str(params), {}).setdefault(subject, []).append(rate)
-    return rates
+        for kind in kinds:
+            for params in KINDS[kind][1]:
+                for name, subject in SUBJECTS.items():
+                    if kind in subject.kinds and subject.there:
+                        sample = _once(name, subject, kind, params, seconds)
+                        of_kind = samples.setdefault(f"{kind} {params}", {})
+                        of_kind.setdefault(name, []).append(sample)
+    return samples
 
 
-def _once(subject: str, params: int, seconds: float) -> float:
-    command = [sys.executable, "-m", "benchmarks.load", str(params), str(seconds)]
+def _once(name: str, subject: Subject, kind: str, params: int, seconds: float) -> Sample:
+    command = [sys.executable, "-m", "benchmarks.load", kind, str(params), str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
         assert load.stdout is not None
         port = load.stdout.readline().strip()
         with subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.subjects", subject, port],
+            subject.command(name, port, params),
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process:
-            result = load.stdout.readline()
-            # python-yate does not end by itself when the engine goes.
-            process.kill()
+            try:
+                begun = load.stdout.readline() and cpu_time(process.pid)
+                result = load.stdout.readline()
+                used = cpu_time(process.pid) - begun if result and begun else 0.0
+            finally:
+                # Not all end by themselves when the engine goes.
+                process.kill()
     if not result:
-        raise SystemExit(f"{subject} could not be measured")
-    return float(json.loads(result)["rate"])
+        raise SystemExit(f"{name} could not be measured with {kind} {params}")
+    figures = json.loads(result)
+    return Sample(figures["rate"], used / max(figures["messages"], 1) * 1e6)
 
 
-def show(rates: dict[str, dict[str, list[float]]]) -> None:
-    """Print the medians and their ratios to python-yate and to the bare loop."""
-    print("messages handled per second, one process, 256 outstanding, loopback TCP")
-    for params, subjects in rates.items():
-        peer = statistics.median(subjects["python-yate"])
-        limit = statistics.median(subjects["bare asyncio loop"])
-        print(
-            f"\n{params} parameters" + " " * 12 + "median      min      max  x python-yate  x bare"
-        )
-        for subject, values in subjects.items():
-            median = statistics.median(values)
+def cpu_time(pid: int) -> float:
+    """Return the CPU seconds that another process has used, from the clock Linux keeps of it."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def median(samples: list[Sample], what: str = "rate") -> float:
+    """Return the median of one of the figures."""
+    return float(statistics.median(getattr(sample, what) for sample in samples))
+
+
+def show(samples: Samples) -> None:
+    """Print the medians, the spread, and the ratios to the peer and to the bare loop."""
+    for key, subjects in samples.items():
+        kind, params = key.split()
+        title, _, peer = KINDS[kind]
+        print(f"\n{title}, {params} parameters, one process, loopback TCP")
+        head = "  a second       min       max   us CPU   x peer      by CPU   x bare      by CPU"
+        print(" " * 25 + head)
+        for name, taken in subjects.items():
+            rates = [sample.rate for sample in taken]
             print(
-                f"  {subject:22} {median:9.0f} {min(values):9.0f} {max(values):9.0f}"
-                f" {median / peer:12.1f} {median / limit:7.2f}"
+                f"  {name:22} {median(taken):10.0f} {min(rates):9.0f} {max(rates):9.0f}"
+                f" {median(taken, 'cpu'):8.2f} {ratios(subjects, name, peer)}"
+                f" {ratios(subjects, name, 'bare loop')}"
             )
+
+
+def ratios(subjects: dict[str, list[Sample]], name: str, other: str) -> str:
+    """Return how many times as fast a subject is as another, by rate and by CPU time."""
+    if other not in subjects:
+        return f"{'-':>8} {'-':>11}"
+    rate = median(subjects[name]) / median(subjects[other])
+    cpu = median(subjects[other], "cpu") / median(subjects[name], "cpu")
+    return f"{rate:8.2f} {cpu:11.2f}"
+
+
+def as_json(samples: Samples) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """Return the samples as JSON has them."""
+    return {
+        key: {name: [asdict(sample) for sample in taken] for name, taken in subjects.items()}
+        for key, subjects in samples.items()
+    }

@@ -1,0 +1,156 @@
+"""`make bench-guard`: fails when a message costs more than it did, and says by how much.
+
+It compares with what a bare asyncio protocol does for the same lines with a canned answer, never
+with seconds. Where valgrind is installed it counts instructions, which other work on the machine
+cannot change; else it compares CPU time, which is rough. Run as `python -m benchmarks.guard`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from yateway import Message, Module
+from yateway.transport import Transport
+
+from .load import REQUEST, params_of, reply_to
+from .subjects import Canned
+
+BATCH = 256
+#: How many times the bare protocol's instructions, or CPU time, a message may take: what was
+#: measured on CPython 3.11, and a tenth more. Nothing else in here may be changed to pass.
+LIMITS = {"plain": 0.0, "coroutine": 0.0, "awaits once": 0.0}
+
+
+class Fed(Transport):
+    """A transport whose far end is this program: it counts answers."""
+
+    name = "fed:"
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self.answers = 0
+
+    def feed(self, data: bytes) -> None:
+        """Let the module receive bytes."""
+        self._waiting.put_nowait(data)
+
+    async def receive(self) -> bytes:
+        return await self._waiting.get()
+
+    def write(self, data: bytes) -> None:
+        self.answers += data.count(b"%%<message")
+        if data.startswith(b"%%>"):
+            for line in data.splitlines():
+                # Nothing at all would be the end of the stream.
+                if reply := reply_to(line):
+                    self.feed(reply)
+
+    async def drain(self) -> None:
+        """Nothing waits here."""
+
+    async def close(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        self.feed(b"")
+
+
+def _module(kind: str) -> Module:
+    module = Module("guard", max_in_flight=BATCH)
+
+    def decide(message: Message) -> str | None:
+        if message.get("called") != "123" or message.get("caller") != "100":
+            return None
+        message["param1"] = "value1"
+        return "sip/sip:test@127.0.0.1"
+
+    async def coroutine(message: Message) -> str | None:
+        if kind == "awaits once":
+            await asyncio.sleep(0)
+        return decide(message)
+
+    module.handler("call.route")(decide if kind == "plain" else coroutine)
+    return module
+
+
+async def _work(kind: str, batches: int) -> None:
+    text = params_of(8)
+    lines = "".join(REQUEST.format(id=number, params=text) for number in range(BATCH)).encode()
+    if kind == "bare":
+        protocol = Canned(asyncio.get_running_loop().create_future())
+        protocol.transport = _Nowhere()
+        for _ in range(batches):
+            protocol.data_received(lines)
+            await asyncio.sleep(0)
+        return
+    module, fed = _module(kind), Fed()
+
+    async def opener() -> Transport:
+        return fed
+
+    await module.attach(opener)
+    for _ in range(batches):
+        wanted = fed.answers + BATCH
+        fed.feed(lines)
+        while fed.answers < wanted:
+            await asyncio.sleep(0)
+    await module.detach()
+
+
+class _Nowhere(asyncio.Transport):
+    def write(self, data: object) -> None:
+        """Forget it."""
+
+
+def _instructions(kind: str, batches: int) -> float:
+    command = [sys.executable, "-m", "benchmarks.guard", kind, str(batches)]
+    valgrind = ["valgrind", "--tool=cachegrind", "--cachegrind-out-file=/dev/null"]
+    # Sets and dictionaries are laid out alike each time.
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    done = subprocess.run(
+        [*valgrind, *command], env=environment, capture_output=True, text=True, check=True
+    )
+    (line,) = (line for line in done.stderr.splitlines() if "refs:" in line and " I " in line)
+    return float(line.split("refs:")[1].replace(",", ""))
+
+
+def _cpu(kind: str, batches: int) -> float:
+    def once() -> float:
+        started = time.process_time()
+        asyncio.run(_work(kind, 50 * batches))
+        return time.process_time() - started
+
+    return min(once() for _ in range(5))
+
+
+def main() -> int:
+    """Compare, print, and return the exit code."""
+    measure: Callable[[str, int], float] = _instructions if shutil.which("valgrind") else _cpu
+    what = "instructions" if measure is _instructions else "CPU time"
+    print(what, "for a message, as multiples of a bare loop's", flush=True)
+
+    def message(kind: str) -> float:
+        # Starting and ending falls out of the difference.
+        return measure(kind, 4) - measure(kind, 2)
+
+    bare = message("bare")
+    failed = False
+    for kind, limit in LIMITS.items():
+        ratio = message(kind) / bare
+        failed |= ratio > limit
+        verdict = "   TOO MUCH" if ratio > limit else ""
+        print(f"  {kind:12} {ratio:6.1f}   may be {limit:.1f}{verdict}", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        asyncio.run(_work(sys.argv[1], int(sys.argv[2])))
+    else:
+        sys.exit(main())
