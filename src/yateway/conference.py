@@ -33,6 +33,8 @@ class Conference:
         self._dispatch = dispatch
         self._changed = asyncio.Event()
         self._entering = 0
+        # The engine's threads may tell that a channel has left before they tell that it came.
+        self._gone: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Conference {shown(self.room)} members={sorted(self.members)}>"
@@ -104,14 +106,17 @@ class Conference:
         channel = message.get("id", "")
         match message.get("event"):
             case "joined":
-                self.members.setdefault(channel, "")
+                if channel not in self._gone:
+                    self.members.setdefault(channel, "")
             case "left":
                 self.members.pop(channel, None)
+                self._gone.add(channel)
             case _:
                 return
         self._changed.set()
 
     def joined(self, channel: str, person: str) -> None:
         """Take note of whose channel of the room it is; we know from moving them there."""
-        self.members[channel] = person
+        if channel not in self._gone:
+            self.members[channel] = person
         self._changed.set()

@@ -364,7 +364,7 @@ class Switchboard:
                 call.told(Message("chan.dtmf", message))
             return
         conference.notified(message)
-        if message.get("event") == "destroyed":
+        if message.get("event") in ("left", "destroyed"):
             self._close_if_deserted(conference)
 
     def _close_if_deserted(self, conference: Conference) -> None:
