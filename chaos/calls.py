@@ -18,6 +18,7 @@ from yateway.engine.sim import Leg
 from yateway.orphans import PATIENCE
 from yateway.reconnect import STABLE_AFTER
 from yateway.running import CLEAN_UP
+from yateway.sound import RecordingEnd
 
 from .outcome import Outcome
 
@@ -66,7 +67,10 @@ class _Traffic:
                 case 1:
                     await call.collect(3, prompt="menu.slin", first=1)
                 case 2:
-                    await call.record(f"{call.id.replace('/', '-')}.slin", limit=2, beep=False)
+                    file = f"{call.id.replace('/', '-')}.slin"
+                    recorded = await call.record(file, limit=2, beep=False)
+                    if recorded.end is RecordingEnd.HANGUP:
+                        return  # a message that ends so is kept, and nothing more is said
                 case 3:
                     async with asyncio.timeout(None), asyncio.TaskGroup() as group:
                         group.create_task(asyncio.sleep(3))

@@ -386,11 +386,13 @@ class Line:
         )
 
     async def check(self) -> None:
-        """Make sure that the call is not over.
+        """Make sure that the call is not over; while the link is away, wait until that is known.
 
         Raises:
             CallEnded: it is.
         """
+        if not self.ended:
+            await self.board.linked.wait()
         if self.ended:
             # Code that does not want to know, and asks again and again, must not stop the others.
             await asyncio.sleep(0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .errors import shown
+from .errors import ConnectionLost, shown
 from .log import logger
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ async def attach(line: Line, source: str, *, repeat: bool = False) -> Sound:
     """Let the person hear a source from now on, in place of what was heard before.
 
     Raises:
-        CallEnded, LocalProtocolError, ConnectionLost: as `Line.send`.
+        CallEnded, LocalProtocolError: as `Line.send`.
     """
     return await _attach(line, source, {"source": source, "autorepeat": repeat})
 
@@ -172,7 +172,7 @@ async def record(line: Line, path: str, limit: float) -> Sound:
     """Write what the person says into a file from now on.
 
     Raises:
-        CallEnded, LocalProtocolError, ConnectionLost: as `Line.send`.
+        CallEnded, LocalProtocolError: as `Line.send`.
     """
     length = int((limit + 1) * BYTES_A_SECOND)
     return await _attach(line, path, {"consumer": RECORD + path, "maxlen": length})
@@ -193,6 +193,10 @@ async def _attach(line: Line, name: str, params: dict[str, Value]) -> Sound:
     try:
         # `single`: whoever takes it ends the dispatch, and says so (engine.md 5.1).
         answer = await line.send("chan.attach", params, notify=sound.notify, single=True)
+    except ConnectionLost:
+        # It may sound or not: nobody knows, and it is not begun twice.
+        sound.settle(Playback.LOST)
+        return sound
     except BaseException:
         sound.settle(Playback.LOST)
         raise

@@ -87,6 +87,7 @@ class Switchboard:
         conferences: those that one of them is in, by room.
         functions: what runs for a call, by the name of the kind of call.
         target: where to route to for a leg of ours.
+        linked: not set while nobody knows what has become of the calls, LOST_LIMIT at most.
     """
 
     def __init__(
@@ -115,6 +116,8 @@ class Switchboard:
         self._doubtful: set[Call] = set()
         self._closing = False
         self._lost: asyncio.TimerHandle | None = None
+        self.linked = asyncio.Event()
+        self.linked.set()
         self._script = Script(f"yateway/{self.address}")
         self._orphans = Orphans(self.address, self._knows, self.dispatch, self.spawn)
 
@@ -425,14 +428,13 @@ class Switchboard:
         be waited for in vain, so that its end counts as unknown.
         """
         if self._lost is None and len(self.calls):
-            loop = asyncio.get_running_loop()
-            self._lost = loop.call_later(LOST_LIMIT, self.engine_lost)
-        if self._script.called:
-            for call in self.calls:
-                call.end("hangup")
+            self._lost = asyncio.get_running_loop().call_later(LOST_LIMIT, self.engine_lost)
+            self.linked.clear()
         self._doubtful.update(self.calls)
         self._orphans.stop()
         for call in self.calls:
+            if self._script.called:
+                call.end("hangup")
             for sound in tuple(call.sounds):
                 sound.settle(Playback.LOST)
 
@@ -467,6 +469,7 @@ class Switchboard:
         if self._lost is not None:
             self._lost.cancel()
             self._lost = None
+        self.linked.set()
 
     # The end
 
