@@ -164,6 +164,21 @@ async def test_dispatch_that_is_not_answered_times_out_and_a_late_answer_is_drop
         assert not (await again).processed
 
 
+async def test_a_dispatch_may_be_cancelled_in_the_turn_in_which_its_time_is_up() -> None:
+    """The timer finds a wait that has ended, and leaves it so."""
+    faults: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: faults.append(context))
+    async with attached() as it:
+        due = loop.time() + 3
+        asked = asyncio.create_task(it.link.dispatch(Message("a"), timeout=3))
+        # So little before it that the loop calls both in one turn.
+        loop.call_at(due - 1e-10, asked.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+    assert not faults
+
+
 async def test_a_dispatch_that_is_cancelled_leaves_the_link_usable() -> None:
     """The cancelled waiter's answer is dropped."""
     async with attached() as it:

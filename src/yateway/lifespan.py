@@ -117,9 +117,11 @@ class Plan:
 
     def reaches_further_connection(self, name: str) -> bool:
         """Tell whether a message we dispatch would come back over a connection of our own."""
-        return self.settings.get("reenter") != "true" and any(
-            name in installed for installed in self.table.connections[1:]
-        )
+        further = self.table.connections[1:]
+        # Nearly every module has one connection, and is asked this for each message that it sends.
+        if not further or self.settings.get("reenter") == "true":
+            return False
+        return any(name in installed for installed in further)
 
 
 class Life:

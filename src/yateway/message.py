@@ -120,7 +120,7 @@ class Message(MutableMapping[str, str]):
         self._saved: tuple[str, str, dict[str, str | None]] | None = None
         for source in (params or {}, more):
             for key, value in source.items():
-                self._params[key] = as_text(key, value)
+                self._params[key] = value if type(value) is str else as_text(key, value)
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -167,7 +167,8 @@ class Message(MutableMapping[str, str]):
         Raises:
             LocalProtocolError: a parameter cannot be sent; `field` names it.
         """
-        return encode_params(self.items())
+        # The mapping's own `items` looks each name up again: a fifth of a dispatch's time.
+        return encode_params(self._all().items())
 
     def to_request(self) -> Request:
         """Return the line that sends this message without waiting for an answer: with no id.

@@ -173,12 +173,13 @@ def _made(
     params: Mapping[str, Value | None] | None,
     more: Mapping[str, Value | None],
 ) -> Message:
-    both = {**(params or {}), **more}
+    both = {**params, **more} if params and more else params or more
     given = {name: value for name, value in both.items() if value is not None}
     if isinstance(message, str):
-        message = Message(message)
-    for name, value in given.items():
-        message[name] = value
+        message = Message(message, given)
+    else:
+        for name, value in given.items():
+            message[name] = value
     if message.name == "call.drop" and "/" not in message.get("id", ""):
         raise LocalProtocolError(
             f"call.drop with the id {shown(message.get('id', ''))} would hang up every call: give"

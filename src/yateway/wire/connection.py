@@ -194,7 +194,9 @@ class Connection(Generic[Ticket]):
             LocalProtocolError: as `send`.
         """
         id_ = str(next(self._ids))
-        self.send(Request(id_, time, name, retvalue, params))
+        # Not by `send`: what it asks of a command does not concern a message.
+        self._queue(encode(Request(id_, time, name, retvalue, params)))
+        self.state = State.ATTACHED
         self._dispatched[id_] = ticket
         return id_
 

@@ -33,9 +33,10 @@ def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
     text = ""
     for name, value in params:
         try:
-            text += f":{_escaped_name(name)}"
-            if value is not None:
-                text += f"={escape(value)}"
+            if value is None:
+                text += f":{_escaped_name(name)}"
+            else:
+                text += f":{_escaped_name(name)}={escape(value)}"
         except LocalProtocolError as error:
             if is_secret(name):
                 text = f"the value of {shown(name)}, a secret, cannot be sent: has it a NUL?"
