@@ -19,7 +19,7 @@ from yateway.errors import (
 from yateway.link import ANSWERS_LIMIT, BATCH, Link
 from yateway.message import Message
 from yateway.transport import SOCKET_ROOM
-from yateway.wire.frames import Install, Installed, Output, SetLocal, SetLocalDone
+from yateway.wire.frames import Install, Installed, Output, SetLocal, SetLocalDone, Watch
 
 
 class Attached:
@@ -51,6 +51,16 @@ async def attached() -> AsyncIterator[Attached]:
     finally:
         it.link.abort()
         await running
+
+
+async def test_a_link_is_settled_when_no_command_waits_for_its_reply() -> None:
+    async with attached() as it:
+        assert it.link.settled
+        waiter = it.link.command(Watch("a"))
+        assert not it.link.settled
+        it.far.say("%%<watch:a:true")
+        await waiter
+        assert it.link.settled
 
 
 async def test_a_request_is_handed_on_and_its_answer_carries_only_changes() -> None:

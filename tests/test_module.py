@@ -323,6 +323,24 @@ async def test_a_request_that_comes_with_the_last_reply_may_send_messages() -> N
     await module.detach()
 
 
+async def test_a_request_that_comes_during_a_slow_set_up_is_answered_at_once() -> None:
+    """The engine asks about what it has installed, however long the other replies may take."""
+    module = router()
+    far = Far()
+    attaching = asyncio.create_task(module.attach(opener_to(far)))
+    setup = [*await far.hear(), *far.heard]
+    far.heard.clear()
+    *first, last = (f"%%<{line[3:]}:true" for line in setup if line.startswith("%%>set"))
+    far.say("%%<install:50:call.route:true", *first, "%%>message:7:1:call.route::called=123")
+    (answer,) = await far.hear()
+    assert answer.startswith("%%<message:7:true:")
+    assert not module.attached
+    far.say(last)
+    await attaching
+    far.close()
+    await module.detach()
+
+
 async def test_a_request_of_a_link_that_is_never_set_up_is_not_served_later() -> None:
     """The engine has let go of it when the link ended; the next link owes it no answer."""
     module = router()

@@ -303,9 +303,10 @@ class Life:
         if self._may_be_called and link.single and self._plan.companion is not None:
             self._plan.companion.asked(link, message)
             return
-        if self._attachments[number].link is not link:
+        if self._attachments[number].link is not link and link.settled:
             # It came in one read with the last reply of the set-up. A handler may send messages of
             # its own, for which the module has to be attached: that takes a turn of the loop more.
+            # While other replies are still to come it is served at once, for that may take seconds.
             self._early.append((number, link, message))
             return
         if number and message.get(SENDER) == self.sender:

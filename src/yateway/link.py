@@ -101,6 +101,11 @@ class Link:
         """How many requests of the engine wait for our answer."""
         return self._connection.open_requests
 
+    @property
+    def settled(self) -> bool:
+        """Whether the engine has replied to every command."""
+        return not self._connection.open_commands
+
     # In
 
     async def run(self) -> None:

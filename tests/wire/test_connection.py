@@ -840,3 +840,11 @@ class Ledger(RuleBasedStateMachine):
 
 TestLedger = Ledger.TestCase
 TestLedger.settings = settings(deadline=None, stateful_step_count=20)
+
+
+def test_commands_are_open_until_their_replies() -> None:
+    connection: Connection[str] = Connection()
+    connection.send(Watch("a"), "ticket")
+    assert connection.open_commands == 1
+    connection.receive_data(b"%%<watch:a:true\n")
+    assert connection.open_commands == 0

@@ -146,6 +146,11 @@ class Connection(Generic[Ticket]):
         """How many requests of the engine wait for our answer."""
         return len(self._open)
 
+    @property
+    def open_commands(self) -> int:
+        """How many commands of ours wait for the engine's reply."""
+        return len(self._commands)
+
     def is_open(self, id: str) -> bool:
         """Tell whether the request `id` still waits for our answer."""
         return id in self._open
