@@ -55,12 +55,13 @@ async def attached() -> AsyncIterator[Attached]:
 
 async def test_a_link_is_settled_when_no_command_waits_for_its_reply() -> None:
     async with attached() as it:
-        assert it.link.settled
+        settled = [it.link.settled]
         waiter = it.link.command(Watch("a"))
-        assert not it.link.settled
+        settled.append(it.link.settled)
         it.far.say("%%<watch:a:true")
         await waiter
-        assert it.link.settled
+        settled.append(it.link.settled)
+    assert settled == [True, False, True]
 
 
 async def test_a_request_is_handed_on_and_its_answer_carries_only_changes() -> None:
