@@ -88,7 +88,7 @@ class Watchers:
     """
 
     def __init__(self, watchers: list[Watcher]) -> None:
-        self._watchers = watchers
+        self._set(watchers)
         self._queues: dict[Watcher, _Queue] = {}
         self._tasks: dict[Watcher, asyncio.Task[None]] = {}
         self._logs: dict[tuple[Watcher, str], RateLimit] = {}
@@ -96,25 +96,33 @@ class Watchers:
 
     def tell(self, message: Message) -> None:
         """Tell everybody who watches this message or all messages."""
-        for watcher in self._watchers:
-            if watcher.name in ("", message.name):
-                try:
-                    result = watcher.function(message)
-                except _FATAL:
-                    raise
-                except BaseException as error:
-                    self._failed(watcher, message, error)
-                else:
-                    if result is not None and inspect.isawaitable(result):
-                        self._enqueue(watcher, message, result)
+        for watcher in self._named.get(message.name, self._of_all):
+            try:
+                result = watcher.function(message)
+            except _FATAL:
+                raise
+            except BaseException as error:
+                self._failed(watcher, message, error)
+            else:
+                if result is not None and inspect.isawaitable(result):
+                    self._enqueue(watcher, message, result)
 
     def keep(self, function: WatcherFunction) -> None:
         """Tell nobody but this function any more."""
-        self._watchers = [watcher for watcher in self._watchers if watcher.function == function]
+        self._set([watcher for watcher in self._watchers if watcher.function == function])
 
     def names(self) -> list[str]:
         """Return the names of the messages that somebody watches."""
         return list(dict.fromkeys(watcher.name for watcher in self._watchers))
+
+    def _set(self, watchers: list[Watcher]) -> None:
+        """Have these watchers, found by name: a module may have many, each for one message."""
+        self._watchers = watchers
+        self._of_all = tuple(watcher for watcher in watchers if not watcher.name)
+        self._named = {
+            name: tuple(watcher for watcher in watchers if watcher.name in ("", name))
+            for name in self.names()
+        }
 
     async def close(self) -> None:
         """Stop the watchers that are at work."""

@@ -247,6 +247,9 @@ class Connection(Generic[Ticket]):
                 if type(frame) is Request and frame.id and frame.id not in requests:
                     requests.add(frame.id)
                     events.append(frame)
+                elif type(frame) is Answer and not frame.id:
+                    # A notification; a watched engine sends more of them than of all else.
+                    events.append(frame)
                 elif (event := self._received(frame)) is not None:
                     events.append(event)
         except RemoteProtocolError as error:
@@ -272,8 +275,6 @@ class Connection(Generic[Ticket]):
             error = RemoteProtocolError(f"request id {shown(frame.id)} is already open")
             return self._declined(frame.id, error)
         if isinstance(frame, Answer):
-            if not frame.id:
-                return frame
             if frame.id in self._dispatched:
                 return Reply(self._dispatched.pop(frame.id), frame)
             return self._stray(frame, "no message of ours waits for this answer")

@@ -90,7 +90,9 @@ def from_engine(line: bytes) -> EngineFrame:
                 retvalue = unescape_from_engine(retvalue)
             if keyword == "%%>message":
                 return Request(id_, int(time_or_processed), name, retvalue, params)
-            return Answer(id_, _flag(time_or_processed), name, retvalue, params)
+            # Nearly all are processed: seen here, it saves a call.
+            processed = time_or_processed == "true" or _flag(time_or_processed)
+            return Answer(id_, processed, name, retvalue, params)
         return _engine_reply(text, keyword, text[len(keyword) + 1 :])
     except ValueError:
         raise RemoteProtocolError(f"cannot read {shown(text)}", line=text) from None
