@@ -28,7 +28,7 @@ class Outcome:
 def show(outcome: Outcome) -> None:
     """Print one line, and what broke below it."""
     verdict = "BROKEN" if outcome.broken else "holds"
-    print(f"{outcome.guarantee:9}{verdict:8}{outcome.what:58} {outcome.figure}", flush=True)
+    print(f"{outcome.guarantee:12}{verdict:8}{outcome.what:58} {outcome.figure}", flush=True)
     for each in outcome.broken[:10]:
         print(f"          {each}")
     if len(outcome.broken) > 10:

@@ -606,6 +606,8 @@ async def test_calls_are_taken_made_and_campaigned_for() -> None:
     async def it(call: Call) -> None:
         await call.answer()
 
+    with pytest.raises(ConfigError, match="async def"):
+        module.call("plain")(print)  # type: ignore[type-var]
     module.call("that one")(it)
     with pytest.raises(ConfigError, match="two functions"):
         module.call("it")(it)

@@ -11,13 +11,14 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 from .call import Call
 from .campaign import RETRY, Campaign
 from .conference import Conference
 from .errors import ConfigError, ConnectionLost, shown
-from .handlers import Handler, HandlerFunction
+from .handlers import Handler, HandlerFunction, label
 from .language import Language
 from .lifespan import Hook, Life, Plan, ResyncHook
 from .line import EVENTS
@@ -153,11 +154,14 @@ class Module(Sender):
         regexroute says `dumb/;yateway=<module>;call=<name>`.
 
         Raises:
-            ConfigError: there is one of that name already.
+            ConfigError: there is one of that name already, or the function is no coroutine
+                function.
         """
 
         def register(function: _C) -> _C:
             self._not_attached("@module.call")
+            if not iscoroutinefunction(function):
+                raise ConfigError(f"{label(function)} is to drive calls: define it by async def")
             self._board.register(name, function)
             self._serve_calls()
             return function
