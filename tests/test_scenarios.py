@@ -32,7 +32,8 @@ WITH_SCRIPTS.add(DATA / "transcripts" / "ivr_stdio.jsonl")
 #: answer may or may not get out before its connection closes, and a line may or may not lie in the
 #: buffer already when the line before shrinks it. So it has several histories, of which the
 #: recorded one is the embedded engine's: it gets some tries to show it.
-BY_CHANCE = {"maxqueue", "halt", "connect_roles", "bufsize", "filters_malformed"}
+BY_CHANCE = {"bufsize", "channel_unconnected", "connect_roles", "filters_malformed"}
+BY_CHANCE |= {"halt", "maxqueue"}
 TRIES = 8
 #: Handlers of one priority are asked in the order of their addresses in memory: this is all that
 #: the recording shows, and one time in six or so it is the order of the recording.
