@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import random
 import signal
 from collections.abc import Generator, Iterator
 from inspect import iscoroutinefunction
@@ -34,6 +35,16 @@ hypothesis.settings.load_profile("yateway")
 
 class StillRunning(KeyboardInterrupt):
     """Raised inside a test that hangs: the one kind of exception that no task keeps to itself."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="the tests in a random order")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed: int | None = config.getoption("--shuffle")
+    if seed is not None:
+        random.Random(seed).shuffle(items)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -166,7 +166,7 @@ def test_what_a_scenario_leaves_breaks_it(capsys: pytest.CaptureFixture[str]) ->
     outcome = embedded.virtual(leaves())
     show(outcome)
     assert [line.split()[0] for line in outcome.broken] == ["loop:", "left"]
-    assert "X1       BROKEN" in capsys.readouterr().out
+    assert "X1          BROKEN" in capsys.readouterr().out
 
 
 # --- The comparison ----------------------------------------------------------------------------
