@@ -18,7 +18,7 @@ from .line import Line
 from .message import Message, Value
 from .routing import Fork, Route
 
-__all__ = ["Dialled", "MovingLine", "cause_of"]
+__all__ = ["Dialled", "MovingLine", "cause_of", "refused"]
 
 #: Seconds for which a target may ring.
 RING = 30.0
@@ -282,12 +282,14 @@ class MovingLine(Line):
         self.peer = peer
 
     def _not_moved(self, target: str, answer: Message) -> CallFailed:
-        reason = answer.get("error") or answer.get("reason") or "noconn"
-        return CallFailed(
-            f"call {shown(self.id)} could not be connected to {shown(target)}: {shown(reason)}",
-            target=target,
-            reason=reason,
-        )
+        text = f"call {shown(self.id)} could not be connected to {shown(target)}"
+        return refused(text, target, answer)
+
+
+def refused(text: str, target: str, answer: Message) -> CallFailed:
+    """Return the error for what the engine did not connect, with the reason that it gave."""
+    reason = answer.get("error") or answer.get("reason") or "noconn"
+    return CallFailed(f"{text}: {shown(reason)}", target=target, reason=reason)
 
 
 def cause_of(message: Message) -> int | None:

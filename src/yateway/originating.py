@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .call import Call
-from .errors import CallEnded, CallFailed, YatewayError
+from .errors import CallEnded, YatewayError, shown
 from .log import logger, told
 from .message import Message, Value
+from .moving import refused
 from .routing import Fork, Route
 from .scope import Interruption, is_only
 
@@ -100,12 +101,7 @@ class Origination:
             }
         )
         if not (answer.processed and "id" in answer):
-            reason = answer.get("error") or answer.get("reason") or "noconn"
-            raise CallFailed(
-                f"the call to {route.retvalue!a} failed: {reason!a}",
-                target=route.retvalue,
-                reason=reason,
-            )
+            raise refused(f"the call to {shown(route.retvalue)} failed", route.retvalue, answer)
         call = Call(
             *(self._board, answer.get("peerid", ""), answer["id"]),
             {**answer, "callto": route.retvalue, "called": str(called)},

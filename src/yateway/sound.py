@@ -193,12 +193,11 @@ async def _attach(line: Line, name: str, params: dict[str, Value]) -> Sound:
     try:
         # `single`: whoever takes it ends the dispatch, and says so (engine.md 5.1).
         answer = await line.send("chan.attach", params, notify=sound.notify, single=True)
-    except ConnectionLost:
-        # It may sound or not: nobody knows, and it is not begun twice.
+    except BaseException as error:
         sound.settle(Playback.LOST)
-        return sound
-    except BaseException:
-        sound.settle(Playback.LOST)
+        if isinstance(error, ConnectionLost):
+            # It may sound or not: nobody knows, and it is not begun twice.
+            return sound
         raise
     if "source" in answer or "consumer" in answer:
         logger.warning("the engine has nobody for %s: is its module loaded?", shown(name))
