@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from yateway import Call, Message, Module, Reject, Route
 
-__all__ = ["SECOND", "Code", "ivr"]
+__all__ = ["SECOND", "Code", "forever", "ivr"]
 
 #: A second of sound.
 SECOND = b"\x00\x10" * 8000
@@ -32,3 +33,9 @@ def ivr(folder: Path, code: Code, name: str = "ivr", **settings: Any) -> Module:
         await code(call)
 
     return module
+
+
+async def forever(call: Call) -> None:
+    """Answer, and wait until the end."""
+    await call.answer()
+    await asyncio.Event().wait()

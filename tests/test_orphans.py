@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.calls import ivr
+from tests.calls import forever, ivr
 from yateway import Call
 from yateway.engine.caller import Caller
 from yateway.orphans import PATIENCE
 from yateway.testing import EngineForTests
 from yateway.transport import Transport
-
-
-async def forever(call: Call) -> None:
-    """Answer, and wait until the end."""
-    await call.answer()
-    await asyncio.Event().wait()
 
 
 async def test_a_killed_module_leaves_nobody_in_silence(

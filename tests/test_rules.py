@@ -118,7 +118,7 @@ LAYERS = [
     # Calls are below the module that has them: they know of it only how to send.
     {"scope", "keys", "language", "prompts", "registry", "conference", "sound"}
     | {"line", "moving", "call", "originating", "orphans", "running"}
-    | {"script", "campaign", "switchboard"},
+    | {"absence", "script", "campaign", "switchboard"},
     {"module"},
     {"audio"},
 ]

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
+from .absence import Absence
 from .call import Call
 from .campaign import Campaign
 from .conference import Conference
@@ -38,7 +39,6 @@ from .resync import Resync
 from .routing import Fork, Reject, Route
 from .running import CallFunction, Running
 from .script import Script
-from .sound import Playback
 
 __all__ = ["Messenger", "Switchboard"]
 
@@ -51,11 +51,6 @@ EARLY: Final = 256
 KEPT: Final = "yateway.kept"
 #: Before the modules that act upon the end of a call, such as a queue.
 KEEP_PRIORITY: Final = 20
-
-#: Seconds without a link after which calls count as lost.
-LOST_LIMIT: Final = 60.0
-#: The reason of calls that ended with their engine.
-ENGINE_LOST: Final = "engine lost"
 
 _ENDS = ("chan.disconnected", "chan.hangup")
 
@@ -113,11 +108,9 @@ class Switchboard:
         self._early: deque[Message] = deque(maxlen=EARLY)
         self._running = Running(self.spawn)
         self.campaigns: set[Campaign[Any]] = set()
-        self._doubtful: set[Call] = set()
         self._closing = False
-        self._lost: asyncio.TimerHandle | None = None
-        self.linked = asyncio.Event()
-        self.linked.set()
+        self._absence = Absence(self.calls, self.address)
+        self.linked = self._absence.linked
         self._script = Script(f"yateway/{self.address}")
         self._orphans = Orphans(self.address, self._knows, self.dispatch, self.spawn)
 
@@ -266,7 +259,7 @@ class Switchboard:
         """Take note that a call is over; its code may clean up for a while."""
         call = whole(line)
         self.calls.remove(call)
-        self._doubtful.discard(call)
+        self._absence.ended(call)
         self._running.ended(call)
 
     # What calls ask for
@@ -422,54 +415,22 @@ class Switchboard:
         self.start(call, function).add_done_callback(lambda _: self._messenger.stop())
 
     def link_lost(self) -> None:
-        """Take note that the module is not attached: what happens now is not told.
-
-        Calls go on, since the engine may be there all the same. A sound that ends meanwhile would
-        be waited for in vain, so that its end counts as unknown.
-        """
-        if self._lost is None and len(self.calls):
-            self._lost = asyncio.get_running_loop().call_later(LOST_LIMIT, self.engine_lost)
-            self.linked.clear()
-        self._doubtful.update(self.calls)
+        """Take note that the module is not attached: what happens now is not told."""
         self._orphans.stop()
-        for call in self.calls:
-            if self._script.called:
+        # What they belong to is not told any more, and another engine counts from 1 again.
+        self._early.clear()
+        if self._script.called:
+            for call in self.calls:
                 call.end("hangup")
-            for sound in tuple(call.sounds):
-                sound.settle(Playback.LOST)
+        self._absence.begins()
 
     def engine_lost(self) -> None:
         """End all calls: there is no engine any more that could have them."""
-        self._found()
-        # Another engine counts its channels from 1 again.
-        self._early.clear()
-        for call in self.calls:
-            call.end(ENGINE_LOST)
+        self._absence.engine_lost()
 
     def resynced(self, resync: Resync) -> None:
         """End the calls that did not survive while the module was not attached."""
-        self._found()
-        # Not those that have come since: the engine was asked before it had them.
-        doubtful, self._doubtful = self._doubtful, set()
-        if resync.new_engine:
-            for call in doubtful:
-                call.end(ENGINE_LOST)
-        elif resync.channels is not None:
-            peers = {channel.id: channel.peer for channel in resync.channels}
-            for call in doubtful:
-                if (call.leg or call.id) not in peers:
-                    call.end("gone")
-            for channel in resync.channels:
-                # Somebody came back to us while we were not told.
-                person = self.calls.get(channel.peer)
-                if person in doubtful and not person.leg and channel.address == self.address:
-                    person.returned(channel.id)
-
-    def _found(self) -> None:
-        if self._lost is not None:
-            self._lost.cancel()
-            self._lost = None
-        self.linked.set()
+        self._absence.resynced(resync)
 
     # The end
 
