@@ -12,7 +12,7 @@ from yateway import Call, Message, Module, digits
 
 TARGET = os.environ.get("TARGET", "sip/sip:{}@127.0.0.1:5062")
 
-module = Module("campaign", sounds=os.environ.get("SOUNDS", "/var/lib/sounds"), calls=True)
+module = Module("campaign", sounds=os.environ.get("SOUNDS", "/var/lib/sounds"))
 
 
 @module.handler("engine.command")

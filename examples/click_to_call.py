@@ -11,7 +11,7 @@ from yateway import CallFailed, Message, Module, digits, safe_target
 
 TARGET = os.environ.get("TARGET", "sip/sip:{}@127.0.0.1:5062")
 
-module = Module("click", sounds=os.environ.get("SOUNDS", "/var/lib/sounds"), calls=True)
+module = Module("click", sounds=os.environ.get("SOUNDS", "/var/lib/sounds"))
 
 
 @module.handler("engine.command")

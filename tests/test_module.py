@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -627,7 +628,12 @@ async def test_calls_are_taken_made_and_campaigned_for() -> None:
         async with module.campaign(["300"], "sim/{}", Call.wait_ended) as outcomes:
             assert [outcome.number async for outcome in outcomes] == ["300"]
         await answering
-    assert Module("other", calls=True).originate("sim/1") is not None
+
+
+@pytest.mark.parametrize("settings", [{"calls": True}, {"sounds": "/s"}, {"recordings": "/r"}])
+def test_what_makes_a_module_one_that_makes_calls(settings: dict[str, Any]) -> None:
+    """Folders to play from and record to are there for calls, and for nothing else."""
+    assert Module("other", **settings).originate("sim/1") is not None
 
 
 async def answer_twice(someone: Caller) -> None:

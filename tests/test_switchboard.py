@@ -409,7 +409,7 @@ async def test_nothing_is_left_after_many_calls(engine: EngineForTests, tmp_path
     assert legs(engine) == 0
 
 
-async def test_originating_needs_watching(tmp_path: Path) -> None:
+async def test_originating_needs_watching() -> None:
     with pytest.raises(ConfigError, match=r"make it with Module\('m', calls=True\)"):
         Module("m").originate("sim/1")
     module = Module("m", calls=True)

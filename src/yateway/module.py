@@ -60,7 +60,8 @@ class Module(Sender):
         sounds, recordings: the folders below which calls play and record; absolute paths, the same
             for the engine. There is no default.
         language: in which calls say numbers; one of `language.LANGUAGES` or one of your own.
-        calls: the module makes calls, though it may have no function that takes any.
+        calls: the module makes calls, though it takes none and neither plays nor records. With
+            folders for that, or `@module.call`, it goes without saying.
         max_calls: how many calls are taken at once; further ones are refused as congestion.
         patience: seconds that calls may go on when the module is to end.
 
@@ -99,7 +100,7 @@ class Module(Sender):
         self._board = Switchboard(self, prompts, max_calls, patience)
         self.calls = self._board.calls
         self.conferences: Mapping[str, Conference] = self._board.conferences
-        if calls:
+        if calls or sounds is not None or recordings is not None:
             self._serve_calls()
 
     def __repr__(self) -> str:
@@ -261,8 +262,8 @@ class Module(Sender):
     def _must_watch_calls(self) -> None:
         if self._plan.companion is None:
             raise ConfigError(
-                f"module {self.name} does not watch calls: register @module.call functions, or"
-                f" make it with Module({self.name!r}, calls=True)"
+                f"module {self.name} does not watch calls: make it with"
+                f" Module({self.name!r}, calls=True)"
             )
 
     def on_start(self, function: _K) -> _K:
