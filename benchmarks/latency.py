@@ -6,16 +6,15 @@ library adds over TCP is the delayed acknowledgement, unless it re-arms TCP_QUIC
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
 import statistics
-import sys
 from pathlib import Path
 
 from tests.real_engine import RealEngine, real_engine
 from yateway import Module
 from yateway.transport import opener_of
+
+from .asking import handling, lone
 
 LIBRARIES = ("yateway", "python_yate")
 KINDS = ("unix", "tcp")
@@ -45,29 +44,12 @@ async def _one(
     engine: RealEngine, asker: Module, library: str, kind: str, messages: int
 ) -> list[float]:
     address = engine.unix if kind == "unix" else engine.tcp
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.latency_subjects", library, address),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(20):
-            while not (await asker.dispatch("test.latency")).processed:
-                await asyncio.sleep(0.05)
-        clock = asyncio.get_running_loop().time
-        taken = []
-        for _ in range(messages):
-            started = clock()
-            await asker.dispatch("test.latency", called="123")
-            taken.append((clock() - started) * 1000)
-            # Lone requests come at any moment of the engine's polling, not in step with it.
-            await asyncio.sleep(random.uniform(0.0, 0.02))
-        return taken
-    finally:
-        process.kill()
-        await process.wait()
-        async with asyncio.timeout(20):
-            while (await asker.dispatch("test.latency")).processed:
-                await asyncio.sleep(0.05)
+
+    async def handled() -> bool:
+        return (await asker.dispatch("test.latency")).processed
+
+    async with handling(handled, "benchmarks.latency_subjects", library, address):
+        return await lone(lambda _: asker.dispatch("test.latency", called="123"), messages)
 
 
 def show(times: dict[str, list[float]]) -> None:

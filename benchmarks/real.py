@@ -12,11 +12,12 @@ import functools
 import socket
 import statistics
 import sys
-import time
 
 from tests.real_engine import RealEngine, real_engine
-from yateway import Module
+from yateway import Message, Module
 from yateway.transport import opener_of
+
+from .asking import handling, rate
 
 #: What a tuned engine has in its yate.conf, [general].
 TUNED = "idlemsec=1\nminworkers=25\nmaxworkers=50\n"
@@ -35,48 +36,32 @@ async def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
             for kind in KINDS:
                 for outstanding in OUTSTANDING:
                     for who in (*WHO, "bare, 4 connections"):
-                        rate = await _one(engine, who, kind, outstanding, seconds)
-                        rates.setdefault(f"{who}, {kind}, {outstanding}", []).append(rate)
+                        one = await _one(engine, who, kind, outstanding, seconds)
+                        rates.setdefault(f"{who}, {kind}, {outstanding}", []).append(one)
     return rates
 
 
 async def _one(engine: RealEngine, who: str, kind: str, outstanding: int, seconds: float) -> float:
     address = engine.unix if kind == "unix" else engine.tcp
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.real", who, address),
-        stdout=asyncio.subprocess.PIPE,
-    )
     sender = Module("sender", dispatch_timeout=15.0)
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(20):
-            await process.stdout.readline()
-            await sender.attach(opener_of(engine.unix))
-            while not (await sender.dispatch("test.rate", shard="0")).processed:
-                await asyncio.sleep(0.05)
-        return await _rate(sender, outstanding, seconds)
-    finally:
-        await sender.detach()
-        process.kill()
-        await process.wait()
 
+    async def shard(number: int) -> Message:
+        where = str(number % SHARDS)
+        return await sender.dispatch("test.rate", shard=where, called="123", caller="100")
 
-async def _rate(sender: Module, outstanding: int, seconds: float) -> float:
-    done = 0
-    end = time.perf_counter() + seconds
+    async def handled() -> bool:
+        return all([(await shard(number)).processed for number in range(SHARDS)])
 
     async def ask(number: int) -> None:
-        nonlocal done
-        while time.perf_counter() < end:
-            shard = str(number % SHARDS)
-            answer = await sender.dispatch("test.rate", shard=shard, called="123", caller="100")
-            if answer.get("param1") != "value1":
-                raise SystemExit("a message came back unhandled")
-            done += 1
+        if (await shard(number)).get("param1") != "value1":
+            raise SystemExit("a message came back unhandled")
 
-    started = time.perf_counter()
-    await asyncio.gather(*(ask(number) for number in range(outstanding)))
-    return done / (time.perf_counter() - started)
+    await sender.attach(opener_of(engine.unix))
+    try:
+        async with handling(handled, "benchmarks.real", who, address):
+            return await rate(ask, outstanding, seconds)
+    finally:
+        await sender.detach()
 
 
 def show(rates: dict[str, list[float]]) -> None:
@@ -131,7 +116,6 @@ async def _bare(address: str, connections: int) -> None:
         else:
             host, port = address.removeprefix("tcp://").rsplit(":", 1)
             await loop.create_connection(make, host, int(port))
-    print("ready", flush=True)
     await asyncio.sleep(600)
 
 
@@ -143,7 +127,6 @@ def _yateway(address: str) -> None:
         message["param1"] = "value1"  # type: ignore[index]
         return "x"
 
-    module.on_connected(lambda: print("ready", flush=True))
     module.run(address)
 
 
