@@ -8,7 +8,7 @@ import json
 import platform
 from pathlib import Path
 
-from . import answers, calls, ivr, latency, plot, real, sip_calls
+from . import answers, calls, ivr, latency, operators, plot, real, sip_calls
 
 
 def main() -> None:
@@ -41,6 +41,9 @@ def main() -> None:
         rates = asyncio.run(real.measure(arguments.rounds, arguments.seconds))
         real.show(rates)
         figures["real"] = rates
+        settings = asyncio.run(operators.measure(arguments.rounds, seconds=0.3))
+        operators.show(settings)
+        figures["operators"] = operators.as_json(settings)
     else:
         print("\nno real engine: YATEWAY_YATE names no installed engine")
     if sip_calls.available():
