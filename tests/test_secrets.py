@@ -6,15 +6,19 @@ import asyncio
 import io
 import itertools
 import logging
+import re
 from pathlib import Path
 
 import pytest
 
+from tests.calls import ivr
 from tests.far import Far, opener_to
+from yateway.call import Call
 from yateway.cli.engine import recording_to
 from yateway.engine import Engine, Recording
+from yateway.engine.caller import Caller
 from yateway.engine.ladder import ladder
-from yateway.engine.recording import RecordingFile
+from yateway.engine.recording import RecordingFile, hides_keys
 from yateway.engine.tapping import tapped
 from yateway.errors import (
     LocalProtocolError,
@@ -290,7 +294,7 @@ async def _record(recording: Recording) -> None:
     a("E", b"%%>message:8:1:user.auth:hidden")
     a("E", event="closed")
     a("A", b"%%<message:8:true::kept")
-    assert recording._authenticating == set()
+    assert recording._asked == {}
 
 
 @pytest.mark.parametrize("secrets", [False, True])
@@ -301,6 +305,86 @@ async def test_a_file_keeps_them_only_if_asked(secrets: bool, tmp_path: Path) ->
         assert recording is not None
         recording.add("m1", "E", f"%%>message:1:1:x::password={CANARY}".encode())
     assert ("canary" in path.read_text()) is secrets
+
+
+KEYED = [
+    ("E", "%%>message:0x1.1:1:chan.dtmf::id=sip/1:text={}:detected=sip-info"),
+    ("A", "%%<message:0x1.1:false::text={}:x=y"),
+    ("E", "%%<message::false:chan.dtmf::id=sip/1:text={}"),
+    ("E", "%%<message::true:chan.notify::targetid=x:event=dtmf:text={}"),
+    ("A", "%%>message:1:1:chan.masquerade::id=dumb/1:message=chan.dtmf:text={}"),
+    ("E", "%%<message:1:true:chan.dtmf::id=dumb/1:text={}"),
+    ("A", "%%>message::1:chan.dtmf::id=dumb/1:text={}"),
+    # No keys.
+    ("E", "%%<message::true:chan.text::id=sip/1:text=hello"),
+    ("E", "%%<message::true:chan.notify::event=joined:text=hello"),
+    ("E", "%%>message:0x1.2:1:chan.notify:x:event=dtmfs:text=hello"),
+    ("E", "%%>message:0x1.3:1:chan.dtmfs:x:text=hello"),
+    ("A", "%%<message:0x1.3:true::text=hello"),
+]
+
+
+@pytest.mark.parametrize("secrets", [False, True])
+async def test_a_file_keeps_no_keys_unless_asked(secrets: bool, tmp_path: Path) -> None:
+    """Whether they are a PIN the wire does not tell; in memory they are the tests' own."""
+    path = tmp_path / "session.jsonl"
+    inside = Recording()
+    with recording_to(str(path), secrets) as recording:
+        assert recording is not None
+        for direction, line in KEYED:
+            for one in (recording, inside):
+                one.add("m1", direction, line.format("1234").encode())
+    expected = [line.format("1234" if secrets else "***") for _, line in KEYED]
+    kept = Recording.from_file(path)
+    assert lines_of(kept) == expected
+    assert lines_of(inside) == [line.format("1234") for _, line in KEYED]
+    assert [hides_keys(entry) for entry in kept.entries].count(True) == (0 if secrets else 6)
+
+
+async def test_keys_may_be_left_out_without_the_rest() -> None:
+    recording = Recording(secrets=True, keys=False)
+    recording.add("m1", "E", b"%%>message:1:1:user.auth::password=pass")
+    recording.add("m1", "A", b"%%<message:1:true::pass")
+    recording.add("m1", "E", b"%%>message:2:1:chan.dtmf::text=1:password=pass")
+    assert lines_of(recording) == [
+        "%%>message:1:1:user.auth::password=pass",
+        "%%<message:1:true::pass",
+        "%%>message:2:1:chan.dtmf::text=***:password=pass",
+    ]
+
+
+async def test_a_pin_is_in_no_file(tmp_path: Path) -> None:
+    """Neither of the module's side, nor of the engine's; and what is left can be read and drawn."""
+    ours, theirs = tmp_path / "ours.jsonl", tmp_path / "theirs.jsonl"
+
+    async def code(call: Call) -> None:
+        await call.answer()
+        assert (await call.collect(4, secret=True)).text == "1379"
+        assert await call.send_dtmf("1379")
+        await call.conference("room")
+        assert await call.key() == "7"
+        await call.hangup()
+
+    with recording_to(str(ours), False) as mine, recording_to(str(theirs), False) as its:
+        assert mine is not None
+        async with Engine(record=its) as engine:
+            module = ivr(tmp_path, code)
+            await module.attach(tapped(engine.open, mine))
+            caller = Caller(engine, "1001")
+            await caller.dial("100")
+            await caller.answered()
+            for key in "1379":
+                caller.press(key)
+            await caller.gets_digits("1379")
+            await caller.hears("room")
+            caller.press("7")
+            await caller.hung_up()
+            await module.detach()
+    for path in (ours, theirs):
+        texts = re.findall(r"[^ ]text=[^:\"]*", path.read_text())
+        assert len(texts) > 6
+        assert set(texts) == {":text=***"}
+        assert "text=***" in ladder(Recording.from_file(path))
 
 
 async def test_a_recording_file_ends_at_its_limit(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ from yateway import Message, Module
 from yateway.engine import Engine, Recording
 from yateway.engine.caller import Caller
 from yateway.engine.prompter import check_module
+from yateway.engine.recording import Entry
 from yateway.engine.tapping import tapped
 from yateway.errors import ConfigError
 from yateway.transport import Opener
@@ -175,6 +176,26 @@ async def test_a_recording_without_a_module_cannot_be_played() -> None:
     """There has to be a connection."""
     with pytest.raises(ConfigError, match="no module that connects"):
         await check_module(Recording(), hotline())
+
+
+async def test_a_recording_that_hides_keys_is_not_played() -> None:
+    """The module would be told of a key that nobody has pressed; with one written in it is."""
+    module = hotline()
+    pressed: list[str] = []
+    module.watcher("chan.dtmf")(lambda message: pressed.append(message["text"]))
+    recording = await record(module)
+    watched = next(e for e in recording.entries if e.line.startswith("%%<watch:chan.dtmf"))
+    place = recording.entries.index(watched) + 1
+    for text in ("***", "5"):
+        line = f"%%<message::false:chan.dtmf::id=sip/1:text={text}"
+        key = Entry(watched.time, "E", watched.connection, line)
+        played = Recording([*recording.entries[:place], key, *recording.entries[place:]])
+        if text == "***":
+            with pytest.raises(ConfigError, match=r"which key .* or record with --record-secrets"):
+                await check_module(played, module)
+        else:
+            assert await differences(played, module) == []
+    assert pressed == ["5"]
 
 
 async def test_a_refused_install_is_part_of_the_play() -> None:

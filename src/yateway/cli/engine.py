@@ -19,7 +19,10 @@ from ..transport import DEFAULT_ENGINE
 
 __all__ = ["add_arguments", "recording_to", "run"]
 
-RECORD_SECRETS = "with --record, keep passwords, tokens and the like, which it else replaces by ***"
+RECORD_SECRETS = (
+    "with --record, keep passwords, tokens and the like, and the keys that are pressed in calls,"
+    " all of which it else replaces by ***"
+)
 ALLOW_REMOTE = "allow an engine on another machine, over a connection that anybody can read and use"
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -73,7 +76,7 @@ def recording_to(path: str | None, secrets: bool) -> Iterator[Recording | None]:
     """Give a recording that is written to a file line by line, or None where none is wanted.
 
     Args:
-        secrets: keep passwords and the like as they are.
+        secrets: keep passwords and the like, and the keys of callers, as they are.
 
     Raises:
         ConfigError: the file cannot be written.

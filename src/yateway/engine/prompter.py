@@ -15,7 +15,7 @@ from typing import Final
 from ..errors import ConfigError, ConnectionLost, YatewayError
 from ..transport import Transport, memory_pair
 from .engine import Attachable
-from .recording import Entry, Recording
+from .recording import Entry, Recording, hides_keys
 from .replaying import Difference, compare
 from .replaying import replay as play
 
@@ -49,7 +49,7 @@ async def check_module(recording: Recording, module: Attachable) -> list[Differe
         module: not attached.
 
     Raises:
-        ConfigError: the recording holds no connection of a module.
+        ConfigError: the recording holds no connection of a module, or not the keys of its callers.
     """
     expected = _turned_round(recording)
     stage = _Stage(recording, module)
@@ -66,6 +66,12 @@ def _turned_round(recording: Recording) -> Recording:
     entries = [entry for entry in recording.entries if not _is_setting(entry)]
     if not any(entry.event.startswith("connect") for entry in entries):
         raise ConfigError("the recording shows no module that connects")
+    if hidden := next(filter(hides_keys, entries), None):
+        raise ConfigError(
+            f"the recording does not tell which key was pressed at {hidden.time:g} s, and the"
+            " module would take it for another: write one into the line, or record with"
+            " --record-secrets"
+        )
     leaving = _leaving(entries)
     turned: list[Entry] = []
     for index, entry in enumerate(entries):

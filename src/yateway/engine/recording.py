@@ -24,7 +24,7 @@ from typing import Protocol, TextIO
 
 from ..errors import HIDDEN, ConfigError, masked, shown
 
-__all__ = ["FILE_LIMIT", "Entry", "Recording", "RecordingFile", "Tap"]
+__all__ = ["FILE_LIMIT", "Entry", "Recording", "RecordingFile", "Tap", "hides_keys"]
 
 logger = logging.getLogger("yateway.engine")
 
@@ -33,6 +33,13 @@ FILE_LIMIT = 1024**3
 
 _MESSAGE = re.compile(r"%%([<>])message:([^:]*):[^:]*:([^:]*)")
 _RETVALUE = re.compile(r"^(%%<message:[^:]*:[^:]*:[^:]*:)[^:]+")
+# Messages of keys: their own, what a conference makes of it, and one in the name of a channel.
+_KEYS = re.compile(
+    r"%%[<>]message:[^:]*:[^:]*:(?:chan\.dtmf"
+    r"|chan\.notify:.*:event=dtmf|chan\.masquerade:.*:message=chan\.dtmf)(?::|$)"
+)
+_TEXT = re.compile(r":text=[^:]+")
+_NO_TEXT = f":text={HIDDEN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +72,22 @@ class Recording:
         entries: what it holds already.
         secrets: keep passwords and the like (`errors.is_secret`) as they are; by default they are
             replaced, since recordings are stored and passed on (guarantee F7).
+        keys: keep the keys that are pressed in calls, too. A PIN is made of them, and the wire does
+            not tell which are one; but what they do can only be played again where they are kept.
 
     Attributes:
         entries: all of them; new ones are added at the end.
     """
 
-    def __init__(self, entries: list[Entry] | None = None, *, secrets: bool = False) -> None:
+    def __init__(
+        self, entries: list[Entry] | None = None, *, secrets: bool = False, keys: bool = True
+    ) -> None:
         self.entries = entries or []
         self._start: float | None = None
         self._secrets = secrets
+        self._keys = keys
         # An answer need not say what it answers, and to user.auth it is a password.
-        self._authenticating: set[tuple[str, str]] = set()
+        self._asked: dict[tuple[str, str], str] = {}
 
     def __repr__(self) -> str:
         return f"<Recording of {len(self.entries)} entries>"
@@ -86,23 +98,26 @@ class Recording:
         if self._start is None:
             self._start = now
         text = line.decode("latin-1")
-        if not self._secrets:
+        if not (self._secrets and self._keys):
             text = self._masked(connection, text, event)
         entry = Entry(round(now - self._start, 6), direction, connection, text, event)
         self.entries.append(entry)
 
     def _masked(self, connection: str, line: str, event: str) -> str:
         if event:
-            self._authenticating = {one for one in self._authenticating if one[0] != connection}
+            self._asked = {one: name for one, name in self._asked.items() if one[0] != connection}
             return line
         if found := _MESSAGE.match(line):
             keyword, id_, name = found.groups()
-            if keyword == ">" and name == "user.auth":
-                self._authenticating.add((connection, id_))
-            elif keyword == "<" and (connection, id_) in self._authenticating:
-                self._authenticating.discard((connection, id_))
+            asked = self._asked.pop((connection, id_), "") if keyword == "<" else ""
+            keys = _KEYS.match(line) is not None
+            if keyword == ">" and id_ and (name == "user.auth" or keys):
+                self._asked[connection, id_] = name
+            if asked == "user.auth" and not self._secrets:
                 line = _RETVALUE.sub(rf"\g<1>{HIDDEN}", line)
-        return masked(line)
+            elif (asked or keys) and not self._keys:
+                line = _TEXT.sub(_NO_TEXT, line)
+        return line if self._secrets else masked(line)
 
     def tap(self, connection: str) -> Tap:
         """Return what adds the lines of one connection."""
@@ -153,12 +168,12 @@ class RecordingFile(Recording):
 
     Args:
         file: takes the lines; the caller closes it.
-        secrets: as for `Recording`.
+        secrets: as for `Recording`, and the keys with them: who calls here is no test's caller.
         limit: bytes after which it ends with a note (guarantee F13).
     """
 
     def __init__(self, file: TextIO, *, secrets: bool = False, limit: int = FILE_LIMIT) -> None:
-        super().__init__(secrets=secrets)
+        super().__init__(secrets=secrets, keys=secrets)
         self._file = file
         self._left = limit
 
@@ -174,6 +189,11 @@ class RecordingFile(Recording):
             logger.warning("the recording has reached its limit and ends here")
             super().add("", "E", b"the limit is reached", "note")
             self._file.write(_stored(self.entries.pop()))
+
+
+def hides_keys(entry: Entry) -> bool:
+    """Tell whether keys that were pressed in a call stood in this line, and were not kept."""
+    return _NO_TEXT in entry.line and _KEYS.match(entry.line) is not None
 
 
 def _stored(entry: Entry) -> str:
