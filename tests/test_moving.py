@@ -79,6 +79,47 @@ async def test_an_attended_transfer_keeps_the_person_until_somebody_answers(
     assert failed == ["busy"]
 
 
+@pytest.mark.parametrize("how", ["busy", "unanswered", "talked to", "taken back", "nowhere"])
+async def test_the_music_comes_back_with_the_person(
+    engine: EngineForTests, caller: Caller, sounds: Path, how: str
+) -> None:
+    """However that came about, and before the code that asked for it goes on."""
+
+    async def code(call: Call) -> None:
+        await call.answer()
+        async with call.hold("music.slin"):
+            await call.wait_for("chan.dtmf")
+            if how == "taken back":
+                await call.conference("room")
+                await call.take_back()
+            else:
+                await call.dial("sim/200" if how != "nowhere" else "nowhere/1", timeout=10)
+            await asyncio.sleep(30)
+            await call.play("thanks.slin")
+            await asyncio.sleep(30)
+        await call.wait_ended()
+
+    await engine.attach(module_of(sounds, code))
+    somebody = engine.caller()
+    await caller.dial("100")
+    await caller.hears("music")
+    caller.press("1")
+    if how in ("busy", "unanswered", "talked to"):
+        await somebody.is_called("200")
+        if how == "talked to":
+            somebody.pick_up()
+            await caller.hears_nothing()
+        if how != "unanswered":
+            somebody.hang_up("busy")
+    if how != "nowhere":  # who never was away hears it all the time
+        await caller.hears("music", within=11)
+    await asyncio.sleep(20)
+    assert "music" in caller.hearing
+    await caller.hears("thanks", within=20)
+    await caller.hears("music")
+    await caller.hears_nothing(within=31)
+
+
 async def test_a_ringing_call_is_picked_up_by_another(
     engine: EngineForTests, caller: Caller, sounds: Path
 ) -> None:

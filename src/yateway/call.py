@@ -119,7 +119,8 @@ class Call(MovingLine):
     async def hold(self, music: str | os.PathLike[str]) -> AsyncIterator[None]:
         """Let the person hear music, again and again, while the block runs.
 
-        It makes room for whatever the block plays, and comes back after that.
+        It makes room for whatever the block plays, and comes back after that, as it does when the
+        person was elsewhere.
 
         Args:
             music: as for `play`.
@@ -137,6 +138,10 @@ class Call(MovingLine):
             self._music = before
             if self.leg and not self.ended:
                 await self._rest()
+
+    async def _came_back(self) -> None:
+        if self._music is not None:
+            await self._rest()
 
     async def _rest(self) -> None:
         """Let the person hear what there is to hear when nobody says anything."""

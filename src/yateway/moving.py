@@ -121,7 +121,10 @@ class MovingLine(Line):
         away.timer = loop.call_later(timeout, away.give_up)
         try:
             await self._execute(target, params)
-            return await self.outcome(away.back)
+            dialled = await self.outcome(away.back)
+            if self.leg:
+                await self._came_back()
+            return dialled
         except CallFailed as failed:
             return Dialled(False, failed.reason, failed.cause)
         finally:
@@ -141,6 +144,7 @@ class MovingLine(Line):
         if not self.leg:
             answer = await self._execute(self.board.target, {})
             self.returned(answer["peerid"])
+            await self._came_back()
 
     @property
     def dialling(self) -> bool:
@@ -243,6 +247,9 @@ class MovingLine(Line):
             self.peer = new
 
     # Inside
+
+    async def _came_back(self) -> None:
+        """Do what there is to do for a person who is back with us; nothing of itself."""
 
     async def _execute(self, target: str | Route | Fork, params: Mapping[str, Value]) -> Message:
         """Let the person's channel call a target.

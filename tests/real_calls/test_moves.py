@@ -9,9 +9,10 @@ import pytest
 
 from tests.real_calls.ivr import attached, ivr
 from tests.sipp import Exchange, needs_sipp
-from yateway import Call, CallEnded, CallFailed, Fork
+from yateway import Call, CallEnded, CallFailed, Fork, Message, Module
 from yateway.moving import Dialled
 from yateway.sound import Playback
+from yateway.transport import opener_of
 
 pytestmark = [pytest.mark.yate, pytest.mark.real_clock, needs_sipp]
 
@@ -48,6 +49,43 @@ async def test_dial_and_back(exchange: Exchange, folder: Path) -> None:
         *(Dialled(True, "hangup"), back),
         *(Dialled(False, "noconn"), back),
     ]
+
+
+async def test_music_comes_back_with_the_caller(exchange: Exchange, folder: Path) -> None:
+    """After who is busy, who does not answer, and who has talked, on a new leg each time."""
+    got: list[str] = []
+    targets: list[str] = []
+
+    async def code(call: Call) -> None:
+        await call.answer()
+        async with call.hold("menu.slin"):
+            for target in targets:
+                await call.dial(target, timeout=0.6)
+                got.append(call.leg)
+        await call.hangup()
+
+    music: list[str] = []
+    listener = Module("listener")  # nobody is told of messages of their own
+
+    @listener.handler("chan.attach", priority=50)
+    def listen(message: Message) -> None:
+        if message.get("source", "").endswith("menu.slin"):
+            music.append(message["id"])
+
+    await listener.attach(opener_of(exchange.engine.unix))
+    try:
+        async with attached(exchange, ivr(folder, code)):
+            targets += [
+                (await exchange.phone("refuses", 486)).target,
+                (await exchange.phone("rings-on")).target,
+                (await exchange.phone("callee", ring=100, stay=400)).target,
+            ]
+            caller = await exchange.call(stay=4000)
+            await caller.done()
+    finally:
+        await listener.detach()
+    assert len(set(got)) == 3
+    assert music[1:] == got
 
 
 async def test_dial_and_the_caller_hangs_up(exchange: Exchange, folder: Path) -> None:
