@@ -8,7 +8,7 @@ import json
 import platform
 from pathlib import Path
 
-from . import answers, calls, ivr, latency, operators, plot, real, sip_calls
+from . import answers, calls, half_load, ivr, latency, operators, plot, real, sip_calls
 
 
 def main() -> None:
@@ -28,6 +28,9 @@ def main() -> None:
     figures: dict[str, object] = {"answers": answers.as_json(samples)}
     if arguments.plot:
         arguments.plot.write_text(plot.draw(samples))
+    added = half_load.measure(arguments.rounds, arguments.seconds)
+    half_load.show(added)
+    figures["half load"] = added
     simulated = asyncio.run(calls.measure())
     calls.show(simulated)
     figures["calls"] = simulated

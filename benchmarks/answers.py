@@ -7,13 +7,14 @@ counts it: on a machine with other work it wanders far less than messages a seco
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 
-from .subjects import SUBJECTS, Subject
+from .subjects import SUBJECTS
 
 #: For each kind of load: what is measured, how many parameters, and the peer to compare with.
 KINDS = {
@@ -22,8 +23,6 @@ KINDS = {
     "notify": ("notifications told", (8,), "python-yate, watch"),
     "large": ("requests of 60 kB of which two parameters are read", (1000,), "python-yate"),
 }
-#: Seconds that a subject may take beyond its measurement.
-PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
@@ -49,33 +48,57 @@ def measure(rounds: int, seconds: float, kinds: list[str]) -> Samples:
             for params in KINDS[kind][1]:
                 for name, subject in SUBJECTS.items():
                     if kind in subject.kinds and subject.there:
-                        sample = _once(name, subject, kind, params, seconds)
+                        sample = _once(name, kind, params, seconds)
                         of_kind = samples.setdefault(f"{kind} {params}", {})
                         of_kind.setdefault(name, []).append(sample)
     return samples
 
 
-def _once(name: str, subject: Subject, kind: str, params: int, seconds: float) -> Sample:
-    command = [sys.executable, "-m", "benchmarks.load", kind, str(params), str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
-        assert load.stdout is not None
-        port = load.stdout.readline().strip()
+def _once(name: str, kind: str, params: int, seconds: float) -> Sample:
+    load = ("benchmarks.load", kind, str(params), str(seconds))
+    figures, used = under_load(name, params, *load)
+    return Sample(figures["rate"], used / max(figures["messages"], 1) * 1e6)
+
+
+def under_load(
+    name: str, params: int, *load: str, apart: bool = False
+) -> tuple[dict[str, float], float]:
+    """Run a subject with a module of this package that plays the engine.
+
+    Args:
+        params: how many parameters those subjects send that send messages.
+        load: the module's name and its arguments. It prints its port, a line when it begins to
+            measure, and its figures as JSON.
+        apart: each on a core of its own. A subject that is woken is else put where the load runs,
+            and each waits until the other's time is up, 4 ms.
+
+    Returns:
+        The figures, and the CPU seconds that the subject used while they were measured.
+    """
+    command = [sys.executable, "-m", *load]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as peer:
+        assert peer.stdout is not None
+        port = peer.stdout.readline().strip()
         with subprocess.Popen(
-            subject.command(name, port, params),
+            SUBJECTS[name].command(name, port, params),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process:
+            if apart:
+                for core, pid in zip(
+                    os.sched_getaffinity(0), (peer.pid, process.pid), strict=False
+                ):
+                    os.sched_setaffinity(pid, {core})
             try:
-                begun = load.stdout.readline() and cpu_time(process.pid)
-                result = load.stdout.readline()
+                begun = peer.stdout.readline() and cpu_time(process.pid)
+                result = peer.stdout.readline()
                 used = cpu_time(process.pid) - begun if result and begun else 0.0
             finally:
                 # Not all end by themselves when the engine goes.
                 process.kill()
     if not result:
-        raise SystemExit(f"{name} could not be measured with {kind} {params}")
-    figures = json.loads(result)
-    return Sample(figures["rate"], used / max(figures["messages"], 1) * 1e6)
+        raise SystemExit(f"{name} could not be measured with {' '.join(load)}")
+    return json.loads(result), used
 
 
 def cpu_time(pid: int) -> float:

@@ -126,9 +126,9 @@ class Load:
             return count
 
         result = self.run(step)
-        _check(first.partition(b"\n")[0])
+        check(first.partition(b"\n")[0])
         # Between two line feeds there is a whole answer.
-        _check(*last.split(b"\n")[-2:-1])
+        check(*last.split(b"\n")[-2:-1])
         return result
 
     def large(self, params: int) -> dict[str, float]:
@@ -174,15 +174,15 @@ class Load:
         return self.run(step)
 
 
-def _check(*answers: bytes) -> None:
+def check(*answers: bytes) -> None:
+    """End the program if one of these is not the answer that all subjects are to give."""
     for answer in answers:
         if not all(part in answer for part in (b":true:", b"param1=value1")):
             raise SystemExit(f"no good answer: {answer[:200]!r}")
 
 
-def main() -> None:
-    """Serve one subject."""
-    kind, params, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+def serve(work: Callable[[socket.socket], dict[str, float]]) -> None:
+    """Print a port, hand the subject that connects to it to `work`, and print the figures."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         print(server.getsockname()[1], flush=True)
         server.settimeout(PATIENCE)
@@ -190,7 +190,13 @@ def main() -> None:
     with peer:
         peer.settimeout(PATIENCE)
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        print(json.dumps(getattr(Load(peer, seconds), kind)(params)), flush=True)
+        print(json.dumps(work(peer)), flush=True)
+
+
+def main() -> None:
+    """Serve one subject."""
+    kind, params, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    serve(lambda peer: getattr(Load(peer, seconds), kind)(params))
 
 
 if __name__ == "__main__":

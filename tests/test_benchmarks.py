@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from benchmarks import operators
+from benchmarks import half_load, operators
 from benchmarks.asking import lone, rate
+from benchmarks.load import REQUEST
 from benchmarks.operators_subject import HELD, WORK, subject
+from benchmarks.pacing import Pacing, number_of
 from yateway.engine import Engine
 
 # --- Asking ------------------------------------------------------------------------------------
@@ -75,3 +82,79 @@ def test_the_tables_compare_within_the_run() -> None:
     assert "watched, 16 outstanding, a second 0.50 0.50 0.50 0.00" in lines
     assert "the answer, then the work: ms 5000 2500 7500 1.00" in lines
     assert operators.as_json(figures)["idlemsec=1 workers=25"]["lone"] == [2500.0, 7500.0]
+
+
+# --- Half load ---------------------------------------------------------------------------------
+
+REQUESTS = [REQUEST.format(id=number, params=":called=123").encode() for number in range(50)]
+
+GOOD = b"%%%%<message:%s:true::x:param1=value1\n"
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[socket.socket]:
+    """Give the engine's end of a connection whose other end answers each line so, by its id."""
+    engine, module = socket.socketpair()
+
+    def answer_all() -> None:
+        with module, module.makefile("rb") as lines, contextlib.suppress(OSError):
+            for line in lines:
+                if not answer:
+                    return
+                module.sendall(answer % line.split(b":", 2)[1])
+
+    thread = threading.Thread(target=answer_all)
+    thread.start()
+    try:
+        with engine:
+            yield engine
+    finally:
+        thread.join()
+
+
+@pytest.mark.real_clock
+def test_each_request_of_steady_traffic_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(GOOD) as peer:
+        taken = Pacing(peer, REQUESTS, rate=400).run(warm_up=0.01, seconds=0.12)
+    assert len(taken) == 48, "all that were asked, more than there are ids, but for the warm-up"
+    assert min(taken) > 0
+    assert max(taken) < 10
+    assert capsys.readouterr().out == "measuring\n"
+
+
+@pytest.mark.real_clock
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(b"%%%%<message:%s:false:::\n", "no good answer"), (b"", "the subject went away")],
+)
+def test_a_subject_that_does_not_answer_well_is_not_measured(answer: bytes, told: str) -> None:
+    with answering(answer) as peer, pytest.raises(SystemExit, match=told):
+        Pacing(peer, REQUESTS, rate=1000).run(warm_up=0.0, seconds=0.01)
+
+
+@pytest.mark.real_clock
+def test_requests_may_not_pile_up() -> None:
+    with answering(GOOD) as peer, pytest.raises(SystemExit, match="more than the subject can"):
+        Pacing(peer, REQUESTS, rate=1e9).run(warm_up=0.0, seconds=1e-6)
+
+
+def test_an_answer_is_known_by_its_number() -> None:
+    assert number_of(b"%%<message:0x7f25bbd74c60.4711:true::x:param1=value1") == 4711
+
+
+def test_what_is_added_is_what_the_bare_loop_did_not_take() -> None:
+    added = half_load.compared({"p50": 30.0, "p99": 250.0}, {"p50": 10.0, "p99": 300.0})
+    assert added["added p50"] == 20.0
+    assert added["added p99"] == -50.0
+    assert added["p99"] == 250.0
+    assert added["bare p99"] == 300.0
+
+
+def test_the_spread_is_that_of_the_slowest_that_are_added(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    samples = {f"{who}{p}": [1.0, 2.0, 3.0] for who in ("", "bare ") for p in ("p50", "p99")}
+    added = {"added p50": [1.0], "added p99": [7.0, 5.0, 9.0]}
+    half_load.show({"yateway": {"rate": [100.0, 300.0], **samples, **added}})
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.split() == ["yateway", "200", "2", "2", "1", "2", "2", "7", "5", "9"]
