@@ -166,6 +166,39 @@ async def test_the_configuration_says_what_a_record_tells(tmp_path: Path) -> Non
     ]
 
 
+STAMPED = """\
+[formatted-timers]
+call_start_time=%s
+call_answer_time=%s
+call_hangup_time=%s
+call_duration=mm:SS.uu
+"""
+
+
+async def test_times_are_written_as_the_configuration_has_it(tmp_path: Path) -> None:
+    """Before there is an answer or an end it counts as now, as in the plain times."""
+    (tmp_path / "cdrbuild.conf").write_text(STAMPED)
+    (tmp_path / "extmodule.conf").write_text("")
+    async with Engine(conf=tmp_path) as engine:
+        records: list[dict[str, str]] = []
+        engine.install("call.cdr", collect(records))
+        await answered_call(engine)
+        await asyncio.sleep(61.25)
+        await engine.dispatch("call.drop", id="dumb/2", reason="bye")
+        await asyncio.sleep(0.1)
+    mine = [record for record in records if record["chan"] == "dumb/2"]
+    names = list(mine[-1])
+    place = names.index("status") + 1
+    assert names[place : place + 4] == [
+        *("call_start_time", "call_answer_time", "call_hangup_time", "call_duration"),
+    ]
+    assert (mine[0]["call_duration"], mine[-1]["call_duration"]) == ("00:00.00", "01:03.25")
+    start = float(mine[0]["time"])
+    for record, after in ((mine[0], (0, 0, 0)), (mine[-1], (0, 2, 63.25))):
+        times = [int(record[name].split()[0]) for name in names[place : place + 3]]
+        assert times == pytest.approx([start + seconds for seconds in after], abs=0.6)
+
+
 @pytest.mark.parametrize(
     ("settings", "moments"),
     [
@@ -198,6 +231,7 @@ async def test_records_tell_that_a_call_goes_on(
         ("[parameters]\nduration=true\n", "line 2: 'duration' is told by the record itself"),
         ("[parameters]\nfoo=maybe\n", "foo='maybe' is no boolean"),
         ("[general]\nguardtime=long\n", "guardtime='long' is no number"),
+        ("[formatted-timers]\ncall_duration=\n", "call_duration is empty.* write a format"),
     ],
 )
 async def test_a_configuration_that_cannot_be_used(text: str, error: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from the messages, where a module may write what it likes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,7 @@ from .config import ConfigFile
 from .dispatcher import EngineMessage, Handler
 from .driver import Report, escape_address
 from .endpoints import Exchange, flag, word
+from .stamps import DURATION, STAMPS, Stamp
 
 __all__ = ["Cdr", "CdrSettings", "cdr_settings"]
 
@@ -69,6 +70,7 @@ class CdrSettings:
             goes on; None for never, and no second one if the interval is 0.
         rings: call.progress counts as ringing unless it says otherwise.
         kept: parameters that a record keeps, and whether later values replace the first.
+        stamps: how times are written once more, by the parameters that tell them.
     """
 
     digits: int = 3
@@ -77,10 +79,11 @@ class CdrSettings:
     status: tuple[float, float] | None = None
     rings: bool = False
     kept: Mapping[str, bool] = field(default_factory=lambda: KEPT)
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
 
 def cdr_settings(file: ConfigFile) -> CdrSettings:
-    """Return what a cdrbuild.conf asks for; formatted times are not known here.
+    """Return what a cdrbuild.conf asks for.
 
     Raises:
         ConfigError: a value cannot be used.
@@ -107,7 +110,19 @@ def cdr_settings(file: ConfigFile) -> CdrSettings:
         status=(first, interval) if file.boolean("general", "status", False) else None,
         rings=file.boolean("general", "ring_on_progress", False),
         kept=kept,
+        stamps=dict(_stamps(file)),
     )
+
+
+def _stamps(file: ConfigFile) -> Iterator[tuple[str, Stamp]]:
+    for name in (*STAMPS, DURATION):
+        setting = file.find("formatted-timers", name)
+        if setting is None:
+            continue
+        if not setting.value:
+            text = f"{name} is empty, of which Yate dies: write a format, or remove it"
+            raise file.error(setting.line, text)
+        yield name, Stamp(setting.value)
 
 
 @dataclass(eq=False, slots=True)
@@ -176,11 +191,22 @@ class _Record:
         ]
         if self.trace_id:
             params.append(("trace_id", self.trace_id))
+        params += self._stamped(start, answer, hangup)
         outside = {"incoming": "caller", "outgoing": "called"}.get(self.direction, "")
         if outside in self.kept and not self.kept.get("external"):
             params.append(("external", self.kept[outside]))
         params.append(("cdrwrite", word(self.write)))
         return params + list(self.kept.items())
+
+    def _stamped(self, *times: float) -> Iterator[tuple[str, str]]:
+        """Write start, answer and end, and how long it was, as the configuration has it."""
+        stamps = self.settings.stamps
+        micro = [round(time * 1_000_000) for time in times]
+        for name, moment in zip(STAMPS, micro, strict=True):
+            if name in stamps:
+                yield name, stamps[name].at(moment)
+        if DURATION in stamps:
+            yield DURATION, stamps[DURATION].lasting(micro[-1] - micro[0])
 
 
 class Cdr:
