@@ -44,6 +44,9 @@ MOMENTS = [
     ("x UTC", 0, "x GMT"),
     ("uu.u UTC", ANSWER, "00.u GMT"),
     ("%% UTC", HANGUP, "% GMT"),
+    ("%Y UTC", 0, "2012 GMT"),
+    ("DD.MM.", ANSWER, "14.09. CEST"),
+    ("u.SS", HANGUP, "0.41 CEST"),
 ]
 DURATIONS = [
     ("HH:mm:SS", "10:11:11"),
@@ -94,7 +97,7 @@ async def test_the_real_engine_writes_them_so() -> None:
         [(text, written) for text, after, written in MOMENTS if after == one]
         for one in (0, ANSWER, HANGUP)
     ]
-    for rows in zip(*by_moment, DURATIONS, strict=False):
+    for rows in zip(*by_moment, DURATIONS, strict=True):
         lines = (f"{name}={text}" for name, (text, _) in zip(NAMES, rows, strict=True))
         conf = "[formatted-timers]\n" + "\n".join(lines)
         async with real_engine(modules=["cdrbuild"], files={"cdrbuild.conf": conf}) as engine:
