@@ -33,21 +33,25 @@ class Fed(Transport):
     name = "fed:"
 
     def __init__(self) -> None:
-        self._waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self._ended = asyncio.Event()
+        self._take: Callable[[bytes], None] = lambda data: None
         self.answers = 0
 
     def feed(self, data: bytes) -> None:
-        """Let the module receive bytes."""
-        self._waiting.put_nowait(data)
+        """Let the module receive bytes, as a socket does: from a callback of the loop."""
+        asyncio.get_running_loop().call_soon(self._take, data)
+
+    async def deliver(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        await self._ended.wait()
 
     async def receive(self) -> bytes:
-        return await self._waiting.get()
+        raise NotImplementedError
 
     def write(self, data: bytes) -> None:
         self.answers += data.count(b"%%<message")
         if data.startswith(b"%%>"):
             for line in data.splitlines():
-                # Nothing at all would be the end of the stream.
                 if reply := reply_to(line):
                     self.feed(reply)
 
@@ -58,7 +62,7 @@ class Fed(Transport):
         self.abort()
 
     def abort(self) -> None:
-        self.feed(b"")
+        self._ended.set()
 
 
 def _module(kind: str) -> Module:

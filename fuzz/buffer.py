@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from yateway.errors import RemoteProtocolError
 from yateway.wire.buffer import EngineLineBuffer, LineBuffer
+from yateway.wire.codec import to_bytes
 
 from .material import ENGINE_WORDS, lines, pieces, streams
 
@@ -70,7 +71,7 @@ def _feed(
     try:
         for piece in pieces(stream, seed):
             for line in buffer.feed(piece):
-                got.append(line)
+                got.append(to_bytes(line) if isinstance(line, str) else line)
     except RemoteProtocolError:
         return got, True
     return got, False

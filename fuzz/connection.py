@@ -83,11 +83,11 @@ class Ledger:
         if self.handed_out:
             id_ = self.handed_out[0]
             try:
-                self.connection.answer(Answer(id_, processed, "", retvalue))
+                self.connection.answer(id_, processed, "", retvalue)
             except LocalProtocolError:
                 # Where it cannot be sent it stays open, unless the connection is over.
                 assert self.connection.is_open(id_)
-                self.connection.answer(Answer(id_, processed=False))
+                self.connection.answer(id_, processed=False)
             assert not self.connection.is_open(id_)
             self.handed_out.remove(id_)
 

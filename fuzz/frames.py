@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from tests.wire.strategies import ENGINE_FRAMES, MODULE_FRAMES
 from yateway.errors import LocalProtocolError
-from yateway.wire.codec import escape
+from yateway.wire.codec import escape, from_bytes
 from yateway.wire.frames import (
     Answer,
     Connect,
@@ -54,7 +54,7 @@ def check_engine(frame: EngineFrame) -> None:
     """Encode an engine's frame and let a module read it."""
     line = _line(frame)
     if line is not None:
-        assert from_engine(line) == frame, line
+        assert from_engine(from_bytes(line)) == frame, line
 
 
 def check(data: bytes) -> None:

@@ -20,6 +20,7 @@ from contextlib import suppress
 from tests.far import Far, opener_to
 from yateway import Message, Module
 from yateway.errors import ConfigError, InstallRefused, LocalProtocolError, RemoteProtocolError
+from yateway.wire.codec import from_bytes
 from yateway.wire.frames import Answer, Request
 from yateway.wire.reading import from_engine, from_module
 
@@ -118,7 +119,7 @@ def _check_answers(said: bytes, heard: list[str], *, stands: bool) -> None:
     asked: Counter[str] = Counter()
     for line in said.replace(b"\r\n", b"\n").split(b"\n")[:-1]:
         with suppress(RemoteProtocolError):
-            frame = from_engine(line)
+            frame = from_engine(from_bytes(line))
             if isinstance(frame, Request) and frame.id:
                 asked[frame.id] += 1
     answered: Counter[str] = Counter()

@@ -14,6 +14,7 @@ with raw control characters, which are kept leniently, comes over its bound by b
 from __future__ import annotations
 
 from yateway.errors import LocalProtocolError, RemoteProtocolError
+from yateway.wire.codec import from_bytes
 from yateway.wire.frames import Answer, encode
 from yateway.wire.params import NAME_LIMIT
 from yateway.wire.reading import from_engine, from_module, message_id
@@ -34,13 +35,13 @@ def check(data: bytes) -> None:
 
 def _check_from_engine(line: bytes) -> None:
     try:
-        frame = from_engine(line)
+        frame = from_engine(from_bytes(line))
     except RemoteProtocolError as error:
         _check_told(error)
     else:
         again = encode(frame)[:-1]
         try:
-            assert from_engine(again) == frame
+            assert from_engine(from_bytes(again)) == frame
         except RemoteProtocolError:
             if len(frame.text().split(":")[3]) <= NAME_LIMIT or len(again) <= len(line):
                 raise

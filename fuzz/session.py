@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from yateway.engine import Engine
 from yateway.transport import Transport
+from yateway.wire.codec import from_bytes
 from yateway.wire.reading import from_engine
 
 from .material import MODULE_WORDS, lines, pieces, streams
@@ -53,7 +54,7 @@ def check_lines(said: bytes) -> None:
     """Read what an engine said; its last line may have been cut by the end."""
     for line in said.split(b"\n")[:-1]:
         # An error line repeats what came, and a module is told so only of lines it sent.
-        from_engine(line)
+        from_engine(from_bytes(line))
 
 
 async def _run(data: bytes) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from yateway.transport import Transport, memory_pair
+from yateway.memory import memory_pair
+from yateway.transport import Transport
 
 
 class Far:

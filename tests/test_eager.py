@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from yateway.eager import Starter
+from yateway.eager import Starter, Suspended
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -23,6 +23,20 @@ def current() -> asyncio.Task[Any]:
     return task
 
 
+def start(
+    starter: Starter, work: Coroutine[Any, Any, Any], name: str = "work"
+) -> asyncio.Task[None] | None:
+    """Start a coroutine and let its task go on with it, if it suspends."""
+    result = starter.start(work)
+    if not isinstance(result, Suspended):
+        return None
+
+    async def rest() -> None:
+        await result
+
+    return result.drive(rest(), name)
+
+
 async def test_what_does_not_suspend_is_done_at_once() -> None:
     """No task is left, and who started it is the current task again."""
     starter, mine, seen = Starter(), current(), []
@@ -30,7 +44,7 @@ async def test_what_does_not_suspend_is_done_at_once() -> None:
     async def work() -> None:
         seen.append(current())
 
-    assert starter.start(work(), "work") is None
+    assert start(starter, work(), "work") is None
     assert seen[0] is not mine
     assert current() is mine
     await asyncio.sleep(0)
@@ -49,14 +63,14 @@ async def test_all_that_start_in_one_turn_share_a_task_until_one_suspends() -> N
         seen.add(id(asyncio.current_task()))
         await asyncio.sleep(1)
 
-    starter.start(quick(), "quick")
-    starter.start(quick(), "quick")
+    start(starter, quick(), "quick")
+    start(starter, quick(), "quick")
     assert len(seen) == 1
-    task = starter.start(slow(), "slow")
+    task = start(starter, slow(), "slow")
     assert task is not None
     assert seen == {id(task)}
     assert task.get_name() == "slow"
-    starter.start(quick(), "quick")
+    start(starter, quick(), "quick")
     assert len(seen) == 2
     await task
 
@@ -69,7 +83,7 @@ async def test_each_turn_of_the_loop_has_a_task_of_its_own() -> None:
         seen.append(current())
 
     for _ in range(3):
-        starter.start(work(), "work")
+        start(starter, work(), "work")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert len(set(seen)) == 3
@@ -95,7 +109,7 @@ async def test_it_may_be_started_outside_of_any_task() -> None:
         seen.append(asyncio.current_task())
 
     def call() -> None:
-        starter.start(work(), "work")
+        start(starter, work(), "work")
         seen.append(asyncio.current_task())
 
     await outside_of_any_task(call)
@@ -119,7 +133,7 @@ async def test_a_timeout_inside(suspend: bool) -> None:
         seen.append(current().cancelling())
 
     started = asyncio.get_running_loop().time()
-    task = starter.start(work(), "work")
+    task = start(starter, work(), "work")
     assert task is not None
     await task
     assert seen == ([started + 1, 0] if suspend else [0])
@@ -143,7 +157,7 @@ async def test_a_task_group_inside() -> None:
         await asyncio.sleep(0)
         seen.append(current().cancelling() == 0)
 
-    task = starter.start(work(), "work")
+    task = start(starter, work(), "work")
     assert task is not None
     await task
     assert seen == [True, True]
@@ -162,7 +176,7 @@ async def test_context_variables_stay_with_their_coroutine() -> None:
 
     word.set("outer")
     for number, suspend in enumerate((False, True, False, True)):
-        task = starter.start(work(str(number), suspend), "work")
+        task = start(starter, work(str(number), suspend), "work")
         if task is not None:
             await task
         assert seen == ["outer", str(number)]
@@ -200,8 +214,8 @@ async def test_who_leaves_a_mark_on_the_task_has_it_alone(
         await asyncio.sleep(1)
         seen.append(0)
 
-    starter.start(marks(), "marks")
-    task = starter.start(waits(), "waits")
+    start(starter, marks(), "marks")
+    task = start(starter, waits(), "waits")
     assert task is not None
     assert seen[0] != seen[1]
     await task
@@ -216,22 +230,23 @@ async def test_a_done_callback_comes_when_the_turn_is_over() -> None:
     async def work() -> None:
         current().add_done_callback(told.append)
 
-    starter.start(work(), "work")
+    start(starter, work(), "work")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert len(told) == 1
 
 
 async def test_what_the_first_step_raises_comes_out() -> None:
-    """Errors are the starter's; being cancelled ends a coroutine as it ends a task."""
+    """Errors are the starter's, and so is being cancelled."""
     starter = Starter()
 
     async def fails(error: BaseException) -> None:
         raise error
 
     with pytest.raises(ZeroDivisionError):
-        starter.start(fails(ZeroDivisionError()), "fails")
-    assert starter.start(fails(asyncio.CancelledError()), "fails") is None
+        start(starter, fails(ZeroDivisionError()), "fails")
+    with pytest.raises(asyncio.CancelledError):
+        start(starter, fails(asyncio.CancelledError()), "fails")
 
 
 async def test_what_a_later_step_raises_is_the_tasks() -> None:
@@ -241,7 +256,7 @@ async def test_what_a_later_step_raises_is_the_tasks() -> None:
         await asyncio.sleep(0)
         raise ZeroDivisionError
 
-    task = Starter().start(fails(), "fails")
+    task = start(Starter(), fails(), "fails")
     assert task is not None
     with pytest.raises(ZeroDivisionError):
         await task
@@ -260,7 +275,7 @@ async def test_two_may_wait_for_one_future() -> None:
         seen.append(await future)
 
     beside = asyncio.create_task(other())
-    task = starter.start(work(), "work")
+    task = start(starter, work(), "work")
     assert task is not None
     await asyncio.sleep(0)
     future.set_result(1)
@@ -286,7 +301,7 @@ async def test_being_cancelled_before_the_task_has_begun(wait: int) -> None:
             seen.append(error.args)
             raise
 
-    task = starter.start(work(), "work")
+    task = start(starter, work(), "work")
     assert task is not None
     task.cancel("now")
     with pytest.raises(asyncio.CancelledError):
@@ -306,7 +321,7 @@ async def test_being_cancelled_when_what_is_waited_for_has_just_come() -> None:
         except asyncio.CancelledError:
             seen.append("cancelled")
 
-    task = starter.start(work(), "work")
+    task = start(starter, work(), "work")
     assert task is not None
     future.set_result(None)
     task.cancel()
@@ -326,7 +341,7 @@ async def test_being_cancelled_later() -> None:
             current().uncancel()
         await asyncio.sleep(1)
 
-    task = starter.start(work(), "work")
+    task = start(starter, work(), "work")
     assert task is not None
     await asyncio.sleep(1)
     task.cancel()
@@ -341,7 +356,7 @@ async def test_a_task_that_nobody_took_may_be_cancelled() -> None:
     async def work() -> None:
         seen.append(current())
 
-    starter.start(work(), "work")
+    start(starter, work(), "work")
     seen[0].cancel()
     await asyncio.wait(seen)
     assert seen[0].cancelled()
@@ -357,7 +372,7 @@ async def test_what_no_task_can_wait_for_is_told_to_the_coroutine() -> None:
     async def work() -> None:
         await Strange()
 
-    task = Starter().start(work(), "work")
+    task = start(Starter(), work(), "work")
     assert task is not None
     with pytest.raises(RuntimeError, match="bad yield"):
         await task
@@ -369,7 +384,7 @@ async def test_a_task_shows_where_its_coroutine_stands() -> None:
     async def waiting() -> None:
         await asyncio.sleep(1)
 
-    task = Starter().start(waiting(), "waiting")
+    task = start(Starter(), waiting(), "waiting")
     assert task is not None
     (frame,) = task.get_stack()
     assert frame.f_code.co_name == "waiting"
@@ -378,7 +393,7 @@ async def test_a_task_shows_where_its_coroutine_stands() -> None:
 
 
 async def test_a_driver_is_closed_with_its_coroutine() -> None:
-    """Closing it closes the coroutine, if it has one; awaiting it is for nobody."""
+    """Closing it closes the coroutine, if it has one."""
     starter, seen = Starter(), []
 
     async def work(wait: bool) -> None:
@@ -390,14 +405,12 @@ async def test_a_driver_is_closed_with_its_coroutine() -> None:
             seen.append("closed")
 
     drivers: list[Any] = []
-    task = starter.start(work(True), "work")
+    task = start(starter, work(True), "work")
     assert task is not None
-    with pytest.raises(NotImplementedError):
-        drivers[0].__await__()
     drivers[0].close()
     assert seen == ["closed"]
     task.cancel()
     with pytest.raises(RuntimeError, match="already awaited"):
         await task
-    starter.start(work(False), "work")
+    start(starter, work(False), "work")
     drivers[1].close()

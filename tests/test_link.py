@@ -17,8 +17,8 @@ from yateway.errors import (
     RemoteProtocolError,
 )
 from yateway.link import ANSWERS_LIMIT, BATCH, Link
+from yateway.memory import SOCKET_ROOM
 from yateway.message import Message
-from yateway.transport import SOCKET_ROOM
 from yateway.wire.frames import Install, Installed, Output, SetLocal, SetLocalDone, Watch
 
 

@@ -109,7 +109,7 @@ LAYERS = [
     {"errors"},
     {"wire"},
     {"message"},
-    {"transport", "sockets", "log", "eager"},
+    {"transport", "memory", "sockets", "log", "eager", "deadlines"},
     {"link", "reconnect", "resync", "liveness"},
     {"handlers", "routing", "paths"},
     {"serving", "watching", "watchdog"},
@@ -123,7 +123,7 @@ LAYERS = [
     {"audio"},
 ]
 # The other side of the wire knows the same words, and nothing of those who speak them.
-ENGINE = {"errors", "wire", "message", "transport", "engine"}
+ENGINE = {"errors", "wire", "message", "transport", "memory", "engine"}
 # These stand above all, and nobody below them knows them.
 ABOVE = {"", "__main__", "cli", "testing"}
 

@@ -204,7 +204,7 @@ async def test_no_log_line_holds_a_secret(caplog: pytest.LogCaptureFixture) -> N
 def test_no_error_about_a_line_holds_a_secret(line: str) -> None:
     """Its text, that is; the line itself is an attribute for programs."""
     with pytest.raises(RemoteProtocolError) as caught:
-        from_engine(line.encode())
+        from_engine(line)
     assert "canary" not in str(caught.value)
     assert "canary" not in repr(caught.value)
 

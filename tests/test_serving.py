@@ -360,7 +360,7 @@ async def test_a_handler_cancelled_at_any_point_is_answered() -> None:
             if point == 0:
                 # Between the first step, taken at once, and the first step of its task.
                 it.link._process(b"%%>message:1:1:call.route:\n")
-                it.server._held.copy().pop().cancel()
+                it.server._held.copy().pop().task.cancel()
             else:
                 it.ask()
                 await asyncio.sleep(1e-3 * point - 5e-4)

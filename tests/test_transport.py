@@ -22,10 +22,10 @@ import pytest
 
 from yateway import transport as transport_module
 from yateway.errors import ConfigError
+from yateway.memory import memory_pair
 from yateway.module import Module
 from yateway.transport import (
     Transport,
-    memory_pair,
     open_stdio,
     open_tcp,
     open_unix,

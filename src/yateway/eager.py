@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextvars import copy_context
 from sys import getrefcount
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import getweakrefcount
 
-__all__ = ["Starter"]
+__all__ = ["Starter", "Suspended"]
+
+_T = TypeVar("_T")
 
 
 class Starter:
@@ -29,70 +31,85 @@ class Starter:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._ready: _Driver | None = None
+        self._ready: Suspended[Any] | None = None
 
-    def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
-        """Take the first step of a coroutine; return the task that takes the others, if any.
-
-        Args:
-            name: of the task.
+    def start(self, coroutine: Coroutine[Any, Any, _T]) -> _T | Suspended[_T]:
+        """Take the first step of a coroutine; return its result, or what is to be awaited for it.
 
         Raises:
-            BaseException: what the coroutine raises in its first step, except CancelledError,
-                which ends it as it ends a task.
+            BaseException: what the coroutine raises in its first step.
         """
-        driver = self._ready
-        if driver is None or driver.begun:
-            driver = self._ready = _Driver(self._loop)
-        loop, task = self._loop, driver.task
-        outer = asyncio.current_task(loop)
+        ready = self._ready
+        if ready is None or ready.begun:
+            ready = self._ready = Suspended(self._loop)
+        loop, task = self._loop, ready.task
         # What asyncio documents for whoever has tasks of his own ("Extending").
-        if outer is not None:
-            _leave_task(loop, outer)
-        _enter_task(loop, task)
+        outer = None
         try:
-            awaited = driver.context.run(coroutine.send, None)
-        except (StopIteration, asyncio.CancelledError):
-            return None
+            _enter_task(loop, task)
+        except RuntimeError:
+            outer = asyncio.current_task(loop)
+            assert outer is not None
+            _leave_task(loop, outer)
+            _enter_task(loop, task)
+        try:
+            awaited = ready.context.run(coroutine.send, None)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
         else:
             self._ready = None
-            driver.take(coroutine, awaited)
-            task.set_name(name)
-            return task
+            ready.hold(coroutine, awaited)
+            return ready
         finally:
             _leave_task(loop, task)
             if outer is not None:
                 _enter_task(loop, outer)
             del task
-            if driver.marked():
+            if self._ready is not None and ready.marked():
                 self._ready = None
 
 
-class _Driver(Coroutine[Any, None, None]):
-    """What a task runs: nothing, or the rest of the coroutine that it was given.
+class Suspended(Coroutine[Any, None, Any], Generic[_T]):
+    """A coroutine that has suspended in its first step, and the task that goes on with it.
+
+    To be awaited in what is given to `drive`: there it goes on where it was.
+
+    For the task it is the coroutine that is run: of whatever `drive` was given, or of nothing.
 
     Attributes:
-        task: which runs it; none any more at the end, so that no garbage is left in a circle.
+        task: which goes on; none any more at the end, so that no garbage is left in a circle.
         context: in which the task and all first steps run.
         begun: the task has taken its first step, and with it the turn of the loop is over.
     """
 
-    __slots__ = ("_awaited", "_clean", "_coroutine", "_unmarked", "begun", "context", "task")
+    __slots__ = (
+        "_awaited",
+        "_cancelled",
+        "_clean",
+        "_coroutine",
+        "_rest",
+        "_unmarked",
+        "begun",
+        "context",
+        "task",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.begun = False
         self.context = copy_context()
         self._clean = self.context.copy()
-        self._coroutine: Coroutine[Any, Any, None] | None = None
-        self._awaited: object = None
+        self._coroutine: Coroutine[Any, Any, _T] | None = None
+        self._awaited: Any = None
+        self._cancelled: BaseException | None = None
+        self._rest: Coroutine[Any, Any, None] | None = None
         # Not by the loop's factory, which may start it eagerly or call for another kind of task.
         self.task: asyncio.Task[None] = asyncio.Task(
             self, loop=loop, name="yateway", context=self.context
         )
-        self._unmarked = self._marks()
+        self._unmarked = getrefcount(self.task), getweakrefcount(self.task)
 
-    def take(self, coroutine: Coroutine[Any, Any, None], awaited: object) -> None:
-        """Take over a coroutine that has suspended, and what it waits for."""
+    def hold(self, coroutine: Coroutine[Any, Any, _T], awaited: object) -> None:
+        """Keep a coroutine that has suspended, and what it waits for."""
         self._coroutine = coroutine
         self._awaited = awaited
         if asyncio.isfuture(awaited):
@@ -100,58 +117,80 @@ class _Driver(Coroutine[Any, None, None]):
             # to wait for this one before ours takes its first step.
             awaited._asyncio_future_blocking = False
 
+    def drive(self, rest: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Let the task run `rest`, which awaits this, and give it a name."""
+        self._rest = rest
+        self.task.set_name(name)
+        return self.task
+
     def marked(self) -> bool:
         """Tell whether a coroutine has left something on the task that another could see."""
-        return self._marks() != self._unmarked or self.context != self._clean
-
-    def _marks(self) -> tuple[int, int, int]:
         task = self.task
-        return getrefcount(task), getweakrefcount(task), task.cancelling()
+        return (
+            (getrefcount(task) - 1, getweakrefcount(task)) != self._unmarked
+            or task.cancelling() > 0
+            or self.context != self._clean
+        )
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        coroutine, awaited, cancelled = self._coroutine, self._awaited, self._cancelled
+        assert coroutine is not None
+        try:
+            if cancelled is None:
+                if awaited is None:
+                    # It has asked for one turn of the loop, and that is over.
+                    return (yield from coroutine.__await__())
+            # As a task that is cancelled does with what it waits for.
+            elif not (asyncio.isfuture(awaited) and awaited.cancel(*cancelled.args)):
+                awaited = coroutine.throw(cancelled)
+            while True:
+                if asyncio.isfuture(awaited):
+                    awaited._asyncio_future_blocking = True
+                try:
+                    yield awaited
+                except BaseException as error:
+                    awaited = coroutine.throw(error)
+                else:
+                    return (yield from coroutine.__await__())
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        finally:
+            self._coroutine = self._awaited = None
 
     # What a task asks of its coroutine
 
     def send(self, value: None) -> object:
         self.begun = True
-        if self._coroutine is None:
-            self._end()
-            raise StopIteration
-        awaited, self._awaited = self._awaited, None
-        if awaited is None:
-            return self._step(self._coroutine.send, None)
-        if asyncio.isfuture(awaited):
-            awaited._asyncio_future_blocking = True
-        return awaited
-
-    def throw(self, error: Any, value: Any = None, traceback: Any = None) -> object:
-        self.begun = True
-        if self._coroutine is None:
-            self._end()
-            raise error
-        awaited, self._awaited = self._awaited, None
-        # As a task that is cancelled does with what it waits for.
-        if asyncio.isfuture(awaited) and awaited.cancel(*error.args):
-            awaited._asyncio_future_blocking = True
-            return awaited
-        return self._step(self._coroutine.throw, error)
-
-    def close(self) -> None:
-        if self._coroutine is not None:
-            self._coroutine.close()
-
-    def __await__(self) -> Generator[Any, None, None]:
-        raise NotImplementedError("only a task runs this")
-
-    def __getattr__(self, name: str) -> Any:
-        # Where the coroutine stands (`cr_frame`), for whoever prints tasks.
-        return getattr(self._coroutine, name)
-
-    def _step(self, step: Callable[..., object], value: object) -> object:
         try:
-            return step(value)
+            if self._rest is None:
+                raise StopIteration
+            return self._rest.send(None)
         except BaseException:
             self._end()
             raise
 
+    def throw(self, error: Any, value: Any = None, traceback: Any = None) -> object:
+        if not self.begun and self._rest is not None:
+            self._cancelled = error
+            return self.send(None)
+        self.begun = True
+        try:
+            if self._rest is None:
+                raise error
+            return self._rest.throw(error)
+        except BaseException:
+            self._end()
+            raise
+
+    def close(self) -> None:
+        for coroutine in (self._rest, self._coroutine):
+            if coroutine is not None:
+                coroutine.close()
+
+    def __getattr__(self, name: str) -> Any:
+        # Where the coroutine stands (`cr_frame`), for whoever prints tasks.
+        return getattr(self._coroutine or self._rest, name)
+
     def _end(self) -> None:
-        self._coroutine = self._awaited = None
+        self._rest = None
         del self.task

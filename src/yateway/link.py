@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
+from .deadlines import Deadlines
 from .errors import (
     ConnectionLost,
     DispatchTimeout,
@@ -74,6 +75,7 @@ class Link:
         self._on_notification = on_notification
         self._close_limit = close_limit or RateLimit(1.0, self._loop.time)
         self._fault_log = RateLimit(1.0, self._loop.time)
+        self._deadlines: Deadlines[Waiter] = Deadlines(_expire)
         self._flushing = False
         self.faults = 0
         self.heard = self._loop.time()
@@ -115,9 +117,7 @@ class Link:
         who wait.
         """
         try:
-            while data := await self._transport.receive():
-                self.heard = self._loop.time()
-                self._process(data)
+            await self._transport.deliver(self._process)
         finally:
             self._transport.abort()
             for waiter in self._connection.receive_eof():
@@ -125,6 +125,7 @@ class Link:
                     waiter.set_exception(ConnectionLost(f"the link {self.name} ended"))
 
     def _process(self, data: bytes) -> None:
+        self.heard = self._loop.time()
         # What is queued from here on goes out at the end.
         self._flushing = True
         try:
@@ -162,10 +163,11 @@ class Link:
                 (guarantee A9). Or the request is not open; then nothing was sent.
         """
         try:
-            self._connection.answer(message.to_answer(processed))
+            name, retvalue, params = message.news()
+            self._connection.answer(message.id, processed, name, retvalue, params)
         except LocalProtocolError:
             if self.is_open(message):
-                self._connection.answer(Answer(message.id, processed=False))
+                self._connection.answer(message.id, processed=False)
             raise
         finally:
             if not self._flushing:
@@ -226,9 +228,10 @@ class Link:
             DispatchTimeout: no answer in time; one that comes later is dropped.
             ConnectionLost: the link ended first.
         """
-        await self._room()
-        waiter: Waiter = self._loop.create_future()
+        if self._connection.unsent > BATCH or self._transport.full:
+            await self._room()
         self._check_usable()
+        waiter: Waiter = self._loop.create_future()
         self._connection.dispatch(
             message.name,
             time=message.time,
@@ -237,15 +240,15 @@ class Link:
             ticket=waiter,
         )
         self._flush_soon()
-        if timeout is None:
+        if timeout is not None:
+            # This ends the future and not the task, as `asyncio.timeout` would.
+            self._deadlines.set(waiter, self._loop.time() + timeout)
+        try:
             frame = await waiter
-        else:
-            # The timer ends the future and not the task, as `asyncio.timeout` would: half the time.
-            timer = self._loop.call_later(timeout, _expire, waiter, message.name, timeout)
-            try:
-                frame = await waiter
-            finally:
-                timer.cancel()
+        except _Late:
+            raise DispatchTimeout(message.name, timeout or 0.0) from None
+        finally:
+            self._deadlines.drop(waiter)
         # Replies are matched by id: nothing but an answer settles this one.
         assert isinstance(frame, Answer)
         answer = Message.from_wire(frame)
@@ -288,9 +291,13 @@ class Link:
             raise ConnectionLost(f"the link {self.name} has ended")
 
 
-def _expire(waiter: Waiter, name: str, timeout: float) -> None:
+class _Late(Exception):
+    """No answer in time; not TimeoutError, which may be somebody else's."""
+
+
+def _expire(waiter: Waiter) -> None:
     if not waiter.done():
-        waiter.set_exception(DispatchTimeout(name, timeout))
+        waiter.set_exception(_Late)
 
 
 def _settle(reply: Reply[Waiter]) -> None:

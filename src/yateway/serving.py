@@ -14,9 +14,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from types import NoneType
+from types import CoroutineType, NoneType
 
-from .eager import Starter
+from .deadlines import Deadlines
+from .eager import Starter, Suspended
 from .errors import LocalProtocolError, shown
 from .handlers import Handler
 from .link import Link
@@ -36,8 +37,6 @@ IN_FLIGHT = 64
 #: A request held longer than this, in seconds, is counted and its handler named.
 SLOW = 0.25
 
-#: Seconds between two looks at which of the held requests are due soon.
-SWEEP = 0.05
 #: Seconds that cancelled handlers may take to clean up at the end.
 STUBBORN = 0.5
 
@@ -85,18 +84,17 @@ class Server:
         counters: Counters,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         # asyncio's own loops read this clock; asked directly, it costs a third of asking them.
-        own = type(self._loop).time is asyncio.BaseEventLoop.time
-        self._time = time.monotonic if own else self._loop.time
+        self._time = time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
         self._starter = Starter()
         self.deadline = deadline
         self._in_flight = in_flight
         self._on_fatal = on_fatal
         self._held: set[_Pending] = set()
+        self._deadlines: Deadlines[_Pending] = Deadlines(_Pending.expire)
         self._idle = asyncio.Event()
         self._idle.set()
-        self._sweep: asyncio.TimerHandle | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self._slow_log: dict[str, RateLimit] = {}
         self._failure_log: dict[str, RateLimit] = {}
@@ -105,6 +103,7 @@ class Server:
         self.counters = counters
         self.running: Handler | None = None
         self._asked: Handler | None = None
+        self._first_step: tuple[Link, Message, float] | None = None
 
     @property
     def in_flight(self) -> int:
@@ -116,55 +115,31 @@ class Server:
         started = self._time()
         self.counters.served += 1
         self._asked = None
-        outcome = self.ask(link, message, handlers, 0)
+        outcome = self.ask(link, message, handlers, started)
         if type(outcome) is bool:
             self.answer(link, message, outcome, self._asked, started)
         elif outcome is not None:
-            self._start(_Pending(self, link, message, handlers, outcome, started))
+            self._hold(_Pending(self, link, message, handlers, outcome, started), outcome[1])
 
-    def _start(self, pending: _Pending) -> None:
-        """Begin a coroutine handler; once it suspends, the request is held and has a deadline."""
-        handler = self.running = pending.handler
-        try:
-            pending.task = self._starter.start(pending.run(), handler.label)
-        finally:
-            self.running = None
-        if pending.task is not None:
-            self.tasks.add(pending.task)
-            if pending.open:
-                self._held.add(pending)
-                self._idle.clear()
-                self.limit_time(pending)
+    def _hold(self, pending: _Pending, suspended: Awaitable[Verdict]) -> None:
+        """Let a request wait for a handler that has suspended; from here on it has a deadline."""
+        assert isinstance(suspended, Suspended)
+        pending.task = suspended.drive(pending.run(), pending.handler.label)
+        self.tasks.add(pending.task)
+        if pending.open:
+            self._held.add(pending)
+            self._idle.clear()
+            self.limit_time(pending)
 
     def limit_time(self, pending: _Pending) -> None:
-        """Give the handler that a held request waits for its time.
-
-        Most are done long before: a timer for each would take three microseconds. One sweep every
-        50 ms looks for those that are due before the next, and gives only these a timer.
-        """
-        if pending.timer is not None:
-            pending.timer.cancel()
-        pending.timer = None
-        deadline = pending.handler.deadline or self.deadline
-        pending.due = min(self._time() + deadline, pending.started + self.limit)
-        if self._sweep is None:
-            self._sweep_up()
-        elif pending.due <= self._sweep.when():
-            pending.timer = self._loop.call_at(pending.due, pending.expire)
-
-    def _sweep_up(self) -> None:
-        """Give a timer to each held request that is due before the next sweep."""
-        self._sweep = None
-        if self._held:
-            self._sweep = self._loop.call_later(SWEEP, self._sweep_up)
-            for pending in self._held:
-                if pending.timer is None and pending.due <= self._sweep.when():
-                    pending.timer = self._loop.call_at(pending.due, pending.expire)
+        """Give the handler that a held request waits for its time."""
+        due = self._time() + (pending.handler.deadline or self.deadline)
+        self._deadlines.set(pending, min(due, pending.started + self.limit))
 
     def abandon(self) -> None:
         """Cancel what works on requests of links that have ended; nobody waits for it."""
         for pending in [p for p in self._held if not p.open]:
-            pending.cancel()
+            pending.task.cancel()
 
     async def finish(self) -> None:
         """Wait until every suspended request is answered; their deadlines bound this."""
@@ -179,11 +154,16 @@ class Server:
             await asyncio.wait(self.tasks, timeout=STUBBORN)
 
     def ask(
-        self, link: Link, message: Message, handlers: Sequence[Handler], position: int
+        self,
+        link: Link,
+        message: Message,
+        handlers: Sequence[Handler],
+        started: float,
+        position: int = 0,
     ) -> bool | tuple[int, Awaitable[Verdict]] | None:
         """Ask handlers from a position on; return what became of it, or where and what to await.
 
-        None means that the request was answered already, because a fatal error came.
+        None means that the request was answered already.
         """
         for index in range(position, len(handlers)):
             handler = handlers[index]
@@ -192,23 +172,50 @@ class Server:
             if index:
                 message.checkpoint()
             self.running = self._asked = handler
+            processed = begun = False
             try:
-                result = handler.function(message)
-                if type(result) not in _PLAIN and inspect.isawaitable(result):
+                verdict = handler.function(message)
+                if type(verdict) not in _PLAIN and inspect.isawaitable(verdict):
                     # A request that is held already may go on to its next handler.
-                    if position or len(self._held) < self._in_flight:
-                        return index, result
-                    return self._shed(message, result)
-                if handler.apply(result, message):
-                    return True
+                    if position:
+                        return index, verdict
+                    if len(self._held) >= self._in_flight:
+                        return self._shed(message, verdict)
+                    begun = True
+                    verdict = self._begin(link, message, verdict, started)
+                    if type(verdict) is Suspended:
+                        return index, verdict
+                processed = handler.apply(verdict, message)
             except FATAL as error:
                 self.give_up(link, message, handler, error)
                 return None
             except BaseException as error:
                 self.failed(message, handler, error)
             finally:
-                self.running = None
+                self.running = self._first_step = None
+            if begun and not link.is_open(message):
+                return None
+            if processed:
+                return True
         return False
+
+    def _begin(
+        self, link: Link, message: Message, work: Awaitable[Verdict], started: float
+    ) -> Verdict | Suspended[Verdict]:
+        """Let a handler take its first step, in which it may already answer."""
+        self._first_step = link, message, started
+        message.answered_by(self)
+        if type(work) is not CoroutineType:
+            work = _awaited(work)
+        return self._starter.start(work)
+
+    async def answer_message(self, message: Message, processed: bool) -> None:
+        """Answer for a handler that takes its first step."""
+        if self._first_step is None or self._first_step[1] is not message:
+            raise _answered_already(message)
+        link, _, started = self._first_step
+        self._first_step = None
+        self.answer(link, message, processed, self.running, started)
 
     def _shed(self, message: Message, begun: Awaitable[Verdict]) -> bool:
         """Answer a request that a handler would hold while too many are held.
@@ -231,6 +238,7 @@ class Server:
 
     def settled(self, pending: _Pending) -> None:
         """Forget a request that is answered; its task may go on."""
+        self._deadlines.drop(pending)
         self._held.discard(pending)
         if not self._held:
             self._idle.set()
@@ -300,11 +308,11 @@ class Server:
 
 
 class _Pending:
-    """One request with a coroutine handler.
+    """One request whose handler has suspended.
 
     Attributes:
-        task: what drives the handler, None until it suspends.
-        due: when its time is up; `timer` is set only when that is soon.
+        task: what drives the handler.
+        started: when the request came.
     """
 
     __slots__ = (
@@ -315,11 +323,11 @@ class _Pending:
         "_position",
         "_server",
         "_settled",
-        "due",
         "started",
         "task",
-        "timer",
     )
+
+    task: asyncio.Task[None]
 
     def __init__(
         self,
@@ -335,17 +343,15 @@ class _Pending:
         self._message = message
         self._handlers = handlers
         self._position, self._awaitable = waiting
-        self._settled = False
+        # It may have been answered in the first step; from then on its id may be another's.
+        self._settled = not link.is_open(message)
         self.started = started
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.due = started
         message.answered_by(self)
 
     @property
     def open(self) -> bool:
         """Whether the engine still waits."""
-        return self._link.is_open(self._message)
+        return not self._settled and self._link.is_open(self._message)
 
     @property
     def handler(self) -> Handler:
@@ -355,15 +361,13 @@ class _Pending:
     async def answer_message(self, message: Message, processed: bool) -> None:
         """Answer early; the handler goes on."""
         if not self.open:
-            raise LocalProtocolError(
-                f"{shown(message.name)} was answered already, or its deadline has passed"
-            )
+            raise _answered_already(message)
         self._settle(processed)
 
     async def run(self) -> None:
         """Let the handler work to its end, ask the next ones, and answer."""
         try:
-            await self._work()
+            self._settle(await self._work())
         except asyncio.CancelledError:
             # Whoever cancelled wants the task gone.
             raise
@@ -375,26 +379,26 @@ class _Pending:
                 self._settle(False)
             self._server.tasks.discard(self.task)
 
-    async def _work(self) -> None:
+    async def _work(self) -> bool:
         server, link, message = self._server, self._link, self._message
         while True:
             handler = self.handler
-            processed = False
             try:
-                processed = handler.apply(await self._awaitable, message)
+                if handler.apply(await self._awaitable, message):
+                    return True
             except FATAL as error:
                 server.give_up(link, message, handler, error)
-                return
+                return False
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
                 server.failed(message, handler, error)
-            outcome = processed or server.ask(link, message, self._handlers, self._position + 1)
+            position = self._position + 1
+            outcome = server.ask(link, message, self._handlers, self.started, position)
             if not isinstance(outcome, tuple):
-                self._settle(bool(outcome))
-                return
+                return bool(outcome)
             self._position, self._awaitable = outcome
-            if self.task is not None and not self._settled:
+            if not self._settled:
                 server.limit_time(self)
 
     def expire(self) -> None:
@@ -402,22 +406,24 @@ class _Pending:
         if self.open:
             self._server.expired(self._message, self.handler)
             self._settle(False)
-            self.cancel()
-
-    def cancel(self) -> None:
-        """End the work on a request that is held."""
-        assert self.task is not None
-        self.task.cancel()
+            self.task.cancel()
 
     def _settle(self, processed: bool) -> None:
         """Answer, unless that was done already, early or at the deadline, or the link has ended."""
         if self._settled:
             return
         server = self._server
-        if self.task is not None:
-            if self.timer is not None:
-                self.timer.cancel()
-            server.settled(self)
+        server.settled(self)
         if self._link.is_open(self._message):
             server.answer(self._link, self._message, processed, self.handler, self.started)
         self._settled = True
+
+
+async def _awaited(work: Awaitable[Verdict]) -> Verdict:
+    return await work
+
+
+def _answered_already(message: Message) -> LocalProtocolError:
+    return LocalProtocolError(
+        f"{shown(message.name)} was answered already, or its deadline has passed"
+    )

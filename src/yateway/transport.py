@@ -1,4 +1,4 @@
-"""How bytes travel: TCP, UNIX socket, standard input and output, and a pair in memory.
+"""How bytes travel: TCP, UNIX socket, standard input and output.
 
 A transport never stops reading by itself: the engine must never wait for us (engine.md Y11). It
 must not know lines. `Opener` is what the upper layers hold: a function that opens one more
@@ -29,7 +29,6 @@ __all__ = [
     "Opener",
     "Transport",
     "is_loopback",
-    "memory_pair",
     "open_stdio",
     "open_tcp",
     "open_unix",
@@ -40,8 +39,6 @@ __all__ = [
 
 #: The address of the article and of Yate's own example.
 DEFAULT_ENGINE = "tcp://127.0.0.1:5678"
-#: Bytes that a socket takes in memory before its writer has to wait, as a UNIX socket of Linux.
-SOCKET_ROOM = 212992
 
 _NOT_IN_ADDRESS = {"?", "#", "\x7f", *map(chr, range(0x20))}
 
@@ -65,6 +62,15 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     async def receive(self) -> bytes:
         """Return the bytes that came, all of them; empty at the end of the stream, then forever."""
+
+    async def deliver(self, take: Callable[[bytes], None]) -> None:
+        """Hand all that comes to `take`, in order, until the end of the stream.
+
+        Raises:
+            BaseException: what `take` raised; it is given nothing more.
+        """
+        while data := await self.receive():
+            take(data)
 
     @abc.abstractmethod
     def write(self, data: bytes) -> None:
@@ -111,6 +117,7 @@ class _StreamTransport(asyncio.Protocol, Transport):
         self._received: list[bytes] = []
         self._ended = False
         self._reader: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._closed = asyncio.Event()
@@ -132,10 +139,18 @@ class _StreamTransport(asyncio.Protocol, Transport):
             self.remote = f"{peer[0]}:{peer[1]}"
 
     def data_received(self, data: bytes) -> None:
-        self._received.append(data)
-        self._wake()
         if self._quickack is not None:
             self._acknowledge()
+        if self._take is None:
+            self._received.append(data)
+            self._wake()
+            return
+        try:
+            self._take(data)
+        except BaseException as error:
+            self._take = None
+            if self._reader is not None and not self._reader.done():
+                self._reader.set_exception(error)
 
     def eof_received(self) -> None:
         self._end()
@@ -181,6 +196,19 @@ class _StreamTransport(asyncio.Protocol, Transport):
         data = self._received[0] if len(self._received) == 1 else b"".join(self._received)
         self._received.clear()
         return data
+
+    async def deliver(self, take: Callable[[bytes], None]) -> None:
+        # Where it is read, without waking a task first: for a lone message half the time.
+        while self._received:
+            take(await self.receive())
+        if self._ended:
+            return
+        self._take = take
+        self._reader = asyncio.get_running_loop().create_future()
+        try:
+            await self._reader
+        finally:
+            self._take = self._reader = None
 
     def write(self, data: bytes) -> None:
         if not self._writer.is_closing():
@@ -356,73 +384,6 @@ def _take_stdio() -> tuple[int, int]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     return read_fd, write_fd
-
-
-# In memory
-
-
-class _MemoryTransport(Transport):
-    """One end of a pair; what one writes the other receives."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.peer: _MemoryTransport = self
-        self._received: list[bytes] = []
-        self._unread = 0
-        self._readable = asyncio.Event()
-        self._taken = asyncio.Event()
-        self._ended = False
-        self._closed = False
-
-    async def receive(self) -> bytes:
-        await self._readable.wait()
-        data = b"".join(self._received)
-        self._received.clear()
-        self._unread = 0
-        self._taken.set()
-        if not self._ended:
-            self._readable.clear()
-        return data
-
-    def write(self, data: bytes) -> None:
-        if data and not self._closed and not self.peer._closed:
-            self.peer._received.append(data)
-            self.peer._unread += len(data)
-            self.peer._readable.set()
-
-    async def drain(self) -> None:
-        await asyncio.sleep(0)
-        while self.full:
-            self.peer._taken.clear()
-            await self.peer._taken.wait()
-
-    @property
-    def full(self) -> bool:
-        return self.peer._unread > SOCKET_ROOM and not self._ended
-
-    @property
-    def waiting(self) -> int:
-        return self.peer._unread
-
-    async def close(self) -> None:
-        self.abort()
-
-    def abort(self) -> None:
-        self._closed = True
-        for end in (self, self.peer):
-            end._ended = True
-            end._readable.set()
-            end._taken.set()
-
-
-def memory_pair(name: str = "memory:") -> tuple[Transport, Transport]:
-    """Return two transports, each the other's far end.
-
-    As with a socket, `drain` waits while the far end leaves more than 208 KiB unread.
-    """
-    one, other = _MemoryTransport(name), _MemoryTransport(name)
-    one.peer, other.peer = other, one
-    return one, other
 
 
 # Addresses

@@ -16,10 +16,11 @@ from yateway import Module
 from yateway.engine import Engine
 from yateway.engine.faults import WRITE_LIMIT, FaultProxy, Faults, Toward, nemesis
 from yateway.errors import ConfigError, ConnectionLost
+from yateway.memory import memory_pair
 from yateway.message import Message
 from yateway.reconnect import Backoff
 from yateway.serving import DEADLINE
-from yateway.transport import Transport, memory_pair, opener_of
+from yateway.transport import Transport, opener_of
 
 HOUR = 3600.0
 

@@ -14,7 +14,8 @@ import pytest
 from tests.engine.by_hand import EIGHT_WORKERS, Hand
 from yateway.engine import Engine
 from yateway.engine.outlet import BATCH, Outlet
-from yateway.transport import SOCKET_ROOM, Transport, memory_pair
+from yateway.memory import SOCKET_ROOM, memory_pair
+from yateway.transport import Transport
 
 BIG = "x" * 60_000  # three fit into a socket, a fourth does not
 

@@ -19,7 +19,7 @@ from yateway.engine.listeners import Address
 from yateway.engine.run import Run
 from yateway.engine.session import Session
 from yateway.engine.settings import Facts, Settings
-from yateway.transport import memory_pair
+from yateway.memory import memory_pair
 
 
 @asynccontextmanager

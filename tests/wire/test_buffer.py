@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from yateway.wire.buffer import (
     EngineLineBuffer,
     LineBuffer,
 )
+from yateway.wire.codec import to_bytes
 
 STREAM = (
     b"%%>message:0x7f.1:1:call.route::called=1\n\n\r\n%%<watch:pqr\r\r\n \n"
@@ -37,7 +39,9 @@ LINES = [
 
 
 def feed(buffer: LineBuffer | EngineLineBuffer, *pieces: bytes) -> list[bytes]:
-    return [line for piece in pieces for line in buffer.feed(piece)]
+    """Return the lines as the bytes that they were."""
+    lines = [line for piece in pieces for line in buffer.feed(piece)]
+    return [to_bytes(line) if isinstance(line, str) else line for line in lines]
 
 
 def cut(data: bytes, places: Iterable[int]) -> Iterator[bytes]:
@@ -60,19 +64,24 @@ def every_way_to_cut(data: bytes) -> Iterator[list[bytes]]:
 
 
 class Counted(bytes):
-    """Bytes that count how many of them are taken out, or looked at in search of something."""
+    """Bytes that count how many of them are taken out, and looked at in search of something."""
 
-    steps = 0
+    taken = searched = 0
 
     def __getitem__(self, key: object) -> Counted:  # type: ignore[override]
         assert isinstance(key, slice)
         taken = Counted(super().__getitem__(key))
-        Counted.steps += len(taken)
+        Counted.taken += len(taken)
         return taken
 
-    def split(self, sep: bytes | None = None, maxsplit: int = -1) -> list[bytes]:  # type: ignore[override]
-        Counted.steps += len(self)
-        return super().split(sep, maxsplit)
+    def rfind(self, sub: Any, *places: Any) -> int:
+        assert not places
+        Counted.searched += len(self)
+        return super().rfind(sub)
+
+    def __getattribute__(self, name: str) -> object:
+        assert name in {"rfind", "decode"}, f"{name} may look at all bytes once more"
+        return super().__getattribute__(name)
 
 
 class CountedHeld(bytearray):
@@ -109,6 +118,14 @@ def test_the_same_lines_however_they_are_cut() -> None:
         buffer = LineBuffer()
         assert feed(buffer, *pieces) == LINES
         assert feed(buffer, b"\n") == [b"rest"]
+
+
+def test_lines_are_text() -> None:
+    """They are decoded, also where a character comes in two reads; what is no UTF-8 is kept."""
+    pieces = ["é\nü".encode()[:-1], "ü".encode()[-1:] + b"\xff\n"]
+    buffer = LineBuffer()
+    lines = [line for piece in pieces for line in buffer.feed(piece)]
+    assert lines == ["é", "ü\udcff"]
 
 
 @given(st.lists(st.sampled_from([b"\n", b"\r", b"a", b"bc", b"\0", b"\xff"])), st.data())
@@ -153,11 +170,11 @@ def test_lines_before_the_fault_are_kept() -> None:
     with pytest.raises(RemoteProtocolError):
         for line in LineBuffer(limit=5).feed(b"a\nbb\n" + b"c" * 6 + b"\nd\n"):
             lines.append(line)
-    assert lines == [b"a", b"bb"]
+    assert lines == ["a", "bb"]
 
 
-def test_the_limit_may_change_between_lines() -> None:
-    """A changed limit holds for the next line."""
+def test_the_limit_may_change_between_reads() -> None:
+    """A changed limit holds for what comes next."""
     buffer = LineBuffer(limit=2)
     assert feed(buffer, b"aa\n") == [b"aa"]
     buffer.limit = 4
@@ -183,19 +200,20 @@ def test_each_byte_is_handled_once(size: int) -> None:
     for total in (2**12, 2**13):
         buffer = LineBuffer()
         buffer._held = CountedHeld()
-        Counted.steps = CountedHeld.steps = 0
+        Counted.taken = Counted.searched = CountedHeld.steps = 0
         for _ in range(total // size):
             assert feed(buffer, Counted(b"x" * size)) == []
-        assert Counted.steps == CountedHeld.steps == total // size * size
+        expected = total // size * size
+        assert Counted.taken == Counted.searched == CountedHeld.steps == expected
 
 
 def test_many_lines_in_one_piece_are_each_handled_once() -> None:
     """Lines that come whole are not held at all."""
     buffer = LineBuffer()
     buffer._held = CountedHeld()
-    Counted.steps = CountedHeld.steps = 0
+    Counted.taken = Counted.searched = CountedHeld.steps = 0
     assert len(feed(buffer, Counted(b"0123456789\n" * 10_000))) == 10_000
-    assert (Counted.steps, CountedHeld.steps) == (110_000, 0)
+    assert (Counted.taken, Counted.searched, CountedHeld.steps) == (110_000, 110_000, 0)
 
 
 @pytest.mark.parametrize("size", [2, 1000])
@@ -322,9 +340,9 @@ def test_the_engines_buffer_handles_each_byte_once(monkeypatch: pytest.MonkeyPat
         for stream in (b"y" * 60 + b"\n", b"y" * 2000 + b"\0"):
             monkeypatch.setattr(module, "_LINE_END", counted := CountedSearch())
             stream *= total // len(stream)
-            Counted.steps = 0
+            Counted.taken = 0
             feed(EngineLineBuffer(BUFSIZE_MIN), Counted(stream))
-            assert Counted.steps == len(stream)
+            assert Counted.taken == len(stream)
             # Held back where a read ended within a line, at most once for each filled buffer.
             assert counted.steps <= 2 * len(stream)
             counted.steps = 0

@@ -115,7 +115,7 @@ def test_an_answer_attaches_nothing() -> None:
     """A connection that has only answered may still say connect."""
     connection = in_state(State.OPEN)
     receive(connection, "%%>message:1:1:a:")
-    connection.answer(Answer("1", False))
+    connection.answer("1", False)
     assert connection.state is State.OPEN
 
 
@@ -141,7 +141,7 @@ def test_nothing_is_sent_after_the_end(state: State) -> None:
     with pytest.raises(LocalProtocolError, match="cannot send"):
         connection.dispatch("a", ticket="t")
     with pytest.raises(LocalProtocolError, match="cannot send"):
-        connection.answer(Answer("1", True))
+        connection.answer("1", True)
     assert connection.data_to_send() == b""
     assert connection.state is state
     assert connection.receive_eof() == []
@@ -167,7 +167,7 @@ def test_what_is_sent_keeps_its_order() -> None:
     receive(connection, "%%>message:7:1:a:")
     connection.send(Connect())
     connection.dispatch("b", ticket="b")
-    connection.answer(Answer("7", False))
+    connection.answer("7", False)
     connection.send(Watch("c"))
     assert sent(connection) == [
         "%%>connect:global",
@@ -347,13 +347,13 @@ def test_each_request_is_answered_once() -> None:
     assert receive(connection, "%%>message:0x7f.1:5:a:r:k=v", "%%>message:a%zb:5:a:") == requests
     assert connection.open_requests == 2
     assert connection.is_open("a:b")
-    connection.answer(Answer("a:b", True, "", "", ":x=y"))
+    connection.answer("a:b", True, "", "", ":x=y")
     assert sent(connection) == ["%%<message:a%zb:true:::x=y"]
     assert (connection.is_open("a:b"), connection.is_open("0x7f.1")) == (False, True)
     assert connection.open_requests == 1
     for id_ in ("a:b", "a%zb", "", "unknown"):
         with pytest.raises(LocalProtocolError, match="is not open"):
-            connection.answer(Answer(id_, True))
+            connection.answer(id_, True)
     assert connection.data_to_send() == b""
 
 
@@ -369,9 +369,9 @@ def test_an_answer_that_cannot_be_sent_leaves_the_request_open() -> None:
         Answer("1", True, "n"),
     ):
         with pytest.raises(LocalProtocolError):
-            connection.answer(answer)
+            connection.answer(*answer)
         assert connection.is_open("1")
-    connection.answer(Answer("1", False))
+    connection.answer("1", False)
     assert sent(connection) == ["%%<message:1:false:"]
 
 
@@ -386,7 +386,7 @@ def test_a_request_with_an_open_id_is_declined() -> None:
     assert str(fault.error) == "request id '1' is already open"
     assert sent(connection) == ["%%<message:1:false:"]
     assert connection.open_requests == 2
-    connection.answer(Answer("1", True))
+    connection.answer("1", True)
     receive(connection, "%%>message:1:1:a:")
     assert connection.is_open("1")
 
@@ -572,8 +572,8 @@ def test_messages_and_answers_fit_the_engines_buffer() -> None:
         connection.dispatch("a", params=":p=" + "x" * (room + 1), ticket="too long")
     room = BUFSIZE_DEFAULT - 2 - len("%%<message:1:true::")
     with pytest.raises(LocalProtocolError, match="8191 bytes"):
-        connection.answer(Answer("1", True, "", "x" * (room + 1)))
-    connection.answer(Answer("1", True, "", "x" * room))
+        connection.answer("1", True, "", "x" * (room + 1))
+    connection.answer("1", True, "", "x" * room)
     assert [len(line) for line in sent(connection)] == [8190, 8190]
     assert connection.receive_eof() == ["fits"]
 
@@ -794,12 +794,12 @@ class Ledger(RuleBasedStateMachine):
     def answer(self, id_: str, sendable: bool) -> None:
         answer = Answer(id_, True, "", "" if sendable else "\0")
         if sendable and id_ in self.open:
-            self.connection.answer(answer)
+            self.connection.answer(*answer)
             self.open.remove(id_)
             self.owed += 1
         else:
             with pytest.raises(LocalProtocolError):
-                self.connection.answer(answer)
+                self.connection.answer(*answer)
 
     @rule(command=st.booleans())
     def send(self, command: bool) -> None:

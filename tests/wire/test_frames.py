@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.wire.strategies import ENGINE_FRAMES, MODULE_FRAMES
 from yateway.errors import LocalProtocolError
-from yateway.wire.codec import escape
+from yateway.wire.codec import escape, from_bytes
 from yateway.wire.frames import (
     ROLES,
     Answer,
@@ -268,7 +268,7 @@ def test_an_engines_frame_is_one_line(kind: type[EngineFrame], data: st.DataObje
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
     assert b"\0" not in line
-    assert from_engine(line[:-1]) == frame
+    assert from_engine(from_bytes(line[:-1])) == frame
 
 
 @pytest.mark.parametrize(("flag", "word"), [(True, "true"), (False, "false")])

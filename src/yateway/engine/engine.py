@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 from ..errors import ConnectionLost
+from ..memory import memory_pair
 from ..message import Message, Value
-from ..transport import Opener, Transport, memory_pair
+from ..transport import Opener, Transport
 from .dispatcher import EngineMessage, Handler
 from .listeners import Address, Listener
 from .recording import Recording

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal, Self, TypeAlias
 
-from ..transport import Opener, Transport, memory_pair
+from ..memory import memory_pair
+from ..transport import Opener, Transport
 from .listeners import Address
 
 __all__ = ["WRITE_LIMIT", "FaultProxy", "Faults", "Toward", "nemesis"]

@@ -20,6 +20,7 @@ from itertools import groupby
 from typing import Final
 
 from ..errors import RemoteProtocolError, shown
+from ..wire.codec import from_bytes
 from ..wire.frames import (
     Answer,
     Connect,
@@ -280,7 +281,9 @@ def _frame(entry: Entry) -> ModuleFrame | EngineFrame | None:
     if entry.event:
         return None
     try:
-        return (from_module if entry.direction == "A" else from_engine)(entry.data)
+        if entry.direction == "A":
+            return from_module(entry.data)
+        return from_engine(from_bytes(entry.data))
     except RemoteProtocolError:
         return None
 

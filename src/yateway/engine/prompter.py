@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Final
 
 from ..errors import ConfigError, ConnectionLost, YatewayError
-from ..transport import Transport, memory_pair
+from ..memory import memory_pair
+from ..transport import Transport
 from .engine import Attachable
 from .recording import Entry, Recording, hides_keys
 from .replaying import Difference, compare

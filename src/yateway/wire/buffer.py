@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from ..errors import RemoteProtocolError
+from .codec import from_bytes
 
 __all__ = [
     "BUFSIZE_DEFAULT",
@@ -38,10 +39,11 @@ _LINE_END = re.compile(rb"[\n\0]")
 class LineBuffer:
     """Cuts a stream into lines as a module reads them: LF ends a line, one CR before it is dropped.
 
-    Empty lines are skipped, as in the engine; blanks are data and stay.
+    Empty lines are skipped, as in the engine; blanks are data and stay. Lines are text: bytes that
+    are not UTF-8 become lone surrogates and are not lost.
 
     Args:
-        limit: longest line in bytes, without its LF; may be changed between lines.
+        limit: longest line in bytes, without its LF; may be changed between reads.
     """
 
     __slots__ = ("_held", "limit")
@@ -55,33 +57,36 @@ class LineBuffer:
         """Return how many bytes of an unfinished line are held."""
         return len(self._held)
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def feed(self, data: bytes) -> Iterator[str]:
         """Yield the lines that `data` completes; the rest is kept for the next call.
 
         Raises:
-            RemoteProtocolError: a line is longer than the limit. The stream cannot be used on.
+            RemoteProtocolError: (behind the lines before it) a line is longer than the limit. The
+                stream cannot be used on.
         """
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        if self._held and lines:
-            lines[0] = b"".join((self._held, lines[0]))
+        end = data.rfind(b"\n") + 1
+        whole = data[:end]
+        if self._held and end:
+            whole = b"".join((self._held, whole))
             self._held.clear()
-        # What can be said of all lines at once is not asked of each: this saves 4 % of a message.
-        first = lines[0] if lines else b""
-        if max(len(data), len(first)) > self.limit or b"\r" in data or first.endswith(b"\r"):
-            yield from self._examined(lines)
-        else:
-            yield from filter(None, lines)
-        self._held += rest
-        if len(self._held) > self.limit:
-            raise self._too_long(len(self._held))
+        self._held += data[end:]
+        # What can be said of all lines at once is not asked of each, and all are decoded at once:
+        # a tenth of the time of a message.
+        if b"\r" in whole or max(len(whole) - 1, len(self._held)) > self.limit:
+            return self._examined(whole)
+        text = from_bytes(whole)
+        # So that a long line is there twice and not three times.
+        del whole
+        return filter(None, text.split("\n"))
 
-    def _examined(self, lines: list[bytes]) -> Iterator[bytes]:
-        for line in lines:
+    def _examined(self, whole: bytes) -> Iterator[str]:
+        for line in whole.split(b"\n"):
             if len(line) > self.limit:
                 raise self._too_long(len(line))
-            if line := line.removesuffix(b"\r"):
-                yield line
+            if text := line.removesuffix(b"\r"):
+                yield from_bytes(text)
+        if len(self._held) > self.limit:
+            raise self._too_long(len(self._held))
 
     def _too_long(self, length: int) -> RemoteProtocolError:
         self._held.clear()

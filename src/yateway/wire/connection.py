@@ -23,7 +23,7 @@ import enum
 from collections import deque
 from dataclasses import dataclass
 from itertools import count
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from ..errors import LocalProtocolError, RemoteProtocolError, shown
 from .buffer import BUFSIZE_DEFAULT, BUFSIZE_MAX, BUFSIZE_MIN, LINE_LIMIT, LineBuffer
@@ -47,7 +47,8 @@ from .frames import (
     Unwatched,
     Watch,
     Watched,
-    encode,
+    answer_text,
+    check_line,
 )
 from .reading import from_engine, message_id
 
@@ -65,8 +66,7 @@ class State(enum.Enum):
     CLOSED = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply(Generic[Ticket]):
+class Reply(NamedTuple, Generic[Ticket]):
     """The engine replied to what was sent with `ticket`.
 
     `frame` is `ErrorIn` when the engine could not read our line, and a `RemoteProtocolError` when
@@ -124,7 +124,7 @@ class Connection(Generic[Ticket]):
         self.bufsize = BUFSIZE_DEFAULT
         self.unsent = 0
         self._buffer = LineBuffer(limit)
-        self._out: list[bytes] = []
+        self._out: list[str] = []
         self._open: set[str] = set()
         self._commands: deque[tuple[ModuleFrame, Ticket]] = deque()
         self._dispatched: dict[str, Ticket] = {}
@@ -159,7 +159,8 @@ class Connection(Generic[Ticket]):
 
     def data_to_send(self) -> bytes:
         """Return what is to be written now, and forget it."""
-        data = b"".join(self._out)
+        # Encoded all at once: what cannot be was refused when it was queued.
+        data = "".join(self._out).encode("utf-8", "surrogateescape")
         self._out.clear()
         self.unsent = 0
         return data
@@ -176,7 +177,7 @@ class Connection(Generic[Ticket]):
             raise LocalProtocolError(f"{type(frame).__name__} has no reply: send it without ticket")
         if isinstance(frame, Connect) and self.state is not State.OPEN:
             raise LocalProtocolError("connect must be the first line, and is sent once")
-        self._queue(encode(frame))
+        self._queue(frame.text())
         self.state = State.ATTACHED
         if isinstance(frame, SetLocal) and frame.name == "bufsize":
             # The new size holds for the very next line; the engine clamps (engine.md part 1).
@@ -200,35 +201,42 @@ class Connection(Generic[Ticket]):
         """
         id_ = str(next(self._ids))
         # Not by `send`: what it asks of a command does not concern a message.
-        self._queue(encode(Request(id_, time, name, retvalue, params)))
+        self._queue(Request(id_, time, name, retvalue, params).text())
         self.state = State.ATTACHED
         self._dispatched[id_] = ticket
         return id_
 
-    def answer(self, answer: Answer) -> None:
-        """Queue the answer to an open request and close it in the ledger.
+    def answer(
+        self,
+        id: str,
+        processed: bool,
+        name: str = "",
+        retvalue: str | None = None,
+        params: str = "",
+    ) -> None:
+        """Queue the answer to an open request and close it in the ledger; see `Answer`.
 
         Raises:
             LocalProtocolError: the request is not open (a second answer, or an unknown id), or the
                 answer cannot be sent; in the latter case the request stays open.
         """
-        id_ = answer.id
-        if id_ not in self._open:
-            raise LocalProtocolError(f"request {shown(id_)} is not open: answered already?")
-        self._queue(encode(answer))
-        self._open.remove(id_)
+        if id not in self._open:
+            raise LocalProtocolError(f"request {shown(id)} is not open: answered already?")
+        self._queue(answer_text(id, processed, name, retvalue, params))
+        self._open.remove(id)
 
-    def _queue(self, line: bytes) -> None:
+    def _queue(self, text: str) -> None:
         if self.state not in _USABLE:
             raise LocalProtocolError(f"cannot send: the connection is {self.state.name.lower()}")
+        length = check_line(text)
         # The line feed and the engine's own NUL take one byte each.
-        if len(line) - 1 > self.bufsize - 2:
+        if length > self.bufsize - 2:
             raise LocalProtocolError(
-                f"a line of {len(line) - 1} bytes exceeds the engine's limit of {self.bufsize - 2}"
+                f"a line of {length} bytes exceeds the engine's limit of {self.bufsize - 2}"
                 f" and would close the connection; setlocal bufsize allows {BUFSIZE_MAX - 2}"
             )
-        self._out.append(line)
-        self.unsent += len(line)
+        self._out.append(f"{text}\n")
+        self.unsent += length + 1
 
     # In
 
@@ -243,7 +251,7 @@ class Connection(Generic[Ticket]):
                 except RemoteProtocolError as error:
                     events.append(self._unreadable(error))
                     continue
-                # Nearly all that comes is a good request: seen here, it saves a call.
+                # What nearly all lines are is seen here: it saves a call.
                 if type(frame) is Request and frame.id and frame.id not in requests:
                     requests.add(frame.id)
                     events.append(frame)
@@ -303,7 +311,7 @@ class Connection(Generic[Ticket]):
         """Queue `false` for a request that nobody will see."""
         if id_:
             try:
-                self._queue(encode(Answer(id_, processed=False)))
+                self._queue(Answer(id_, processed=False).text())
                 return Fault(error, answered=True)
             except LocalProtocolError:
                 pass  # an id longer than our lines may be, or we have said quit

@@ -9,7 +9,9 @@ frozen dataclass of five fields takes five times as long to make, a tenth of a m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from ..errors import LocalProtocolError, shown
@@ -38,7 +40,11 @@ __all__ = [
     "Unwatched",
     "Watch",
     "Watched",
+    "answer_text",
+    "check_line",
     "encode",
+    "new_answer",
+    "new_request",
 ]
 
 ROLES = ("global", "channel", "play", "record", "playrec")
@@ -234,17 +240,34 @@ class Answer(NamedTuple):
     params: str = ""
 
     def text(self) -> str:
-        id_, processed, name, retvalue, params = self
-        # What the engine gives as ids, two numbers with a dot between them, needs no escape.
-        if not id_.replace(".", "", 1).isalnum():
-            id_ = escape(id_)
-        head = f"%%<message:{id_}:{'true' if processed else 'false'}:"
-        if retvalue is None:
-            if name or params:
-                raise LocalProtocolError("an answer with a name or parameters needs its retvalue")
-            return head
-        # Most answers keep the name, and this runs for each of them.
-        return f"{head}{escape(name) if name else ''}:{escape(retvalue)}{params}"
+        return answer_text(*self)
+
+
+def answer_text(id: str, processed: bool, name: str, retvalue: str | None, params: str) -> str:
+    """Return the line of an `Answer`; this runs for each message, so that it needs none.
+
+    Raises:
+        LocalProtocolError: a field cannot be sent.
+    """
+    # What the engine gives as ids, two numbers with a dot between them, needs no escape.
+    if "%" in id or ":" in id or not id.isprintable():
+        id = escape(id)
+    word = "true" if processed else "false"
+    if retvalue is None:
+        if name or params:
+            raise LocalProtocolError("an answer with a name or parameters needs its retvalue")
+        return f"%%<message:{id}:{word}:"
+    # Most answers keep the name.
+    if name:
+        name = escape(name)
+    return f"%%<message:{id}:{word}:{name}:{escape(retvalue)}{params}"
+
+
+#: As `Request(...)` and `Answer(...)`, for all fields as one tuple: a third of the time.
+new_request: Callable[[tuple[str, int, str, str, str]], Request] = partial(tuple.__new__, Request)
+new_answer: Callable[[tuple[str, bool, str, str | None, str]], Answer] = partial(
+    tuple.__new__, Answer
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +357,18 @@ EngineFrame: TypeAlias = (
 Frame: TypeAlias = ModuleFrame | EngineFrame
 
 
+def check_line(text: str) -> int:
+    """Return how many bytes a line takes without its line feed.
+
+    Raises:
+        LocalProtocolError: it cannot be sent.
+    """
+    # The last line of defence (guarantee F1): parameters and replies are put in as they are.
+    if "\n" in text or "\0" in text:
+        raise LocalProtocolError(f"a line feed or NUL would end the line early: {shown(text)}")
+    return len(text) if text.isascii() else len(to_bytes(text))
+
+
 def encode(frame: Frame) -> bytes:
     """Return the bytes of a frame, its line feed included.
 
@@ -341,10 +376,5 @@ def encode(frame: Frame) -> bytes:
         LocalProtocolError: a field cannot be sent.
     """
     text = frame.text()
-    # The last line of defence (guarantee F1): parameters and replies are put in as they are.
-    if "\n" in text or "\0" in text:
-        raise LocalProtocolError(f"a line feed or NUL would end the line early: {shown(text)}")
-    try:
-        return f"{text}\n".encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return to_bytes(text)  # raises, with the text at fault
+    check_line(text)
+    return f"{text}\n".encode("utf-8", "surrogateescape")

@@ -7,10 +7,9 @@ of forty.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 
 from ..errors import LocalProtocolError, is_secret, shown
-from .codec import escape, escape_name, unescape_from_engine
+from .codec import Memo, escape, escape_name, unescape_from_engine
 
 __all__ = ["decode_params", "encode_engine_params", "encode_params", "excess"]
 
@@ -21,7 +20,7 @@ VALUE_LIMIT = 64 * 1024
 
 
 # A module sets the same few parameters again and again: a tenth of an answer's time.
-_escaped_name = lru_cache(maxsize=1024)(escape_name)
+_NAMES: Memo[str, str] = Memo(escape_name)
 
 
 def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
@@ -34,9 +33,9 @@ def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
     for name, value in params:
         try:
             if value is None:
-                text += f":{_escaped_name(name)}"
+                text += f":{_NAMES[name]}"
             else:
-                text += f":{_escaped_name(name)}={escape(value)}"
+                text += f":{_NAMES[name]}={escape(value)}"
         except LocalProtocolError as error:
             if is_secret(name):
                 text = f"the value of {shown(name)}, a secret, cannot be sent: has it a NUL?"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ..errors import RemoteProtocolError, shown
 from .codec import (
+    Memo,
     c_integer,
     c_unsigned,
     check_from_engine,
@@ -43,6 +44,8 @@ from .frames import (
     Unwatched,
     Watch,
     Watched,
+    new_answer,
+    new_request,
 )
 from .params import NAME_LIMIT, encode_params, excess
 
@@ -53,54 +56,56 @@ __all__ = ["from_engine", "from_module", "message_id"]
 DEBUG_TEST = 1
 DEBUG_ALL = 10
 
+# All messages of a second bear the same number.
+_SECONDS: Memo[str, int] = Memo(int)
 
 # Lines of an engine, as a module reads them
 
 
-def from_engine(line: bytes) -> EngineFrame:
+def from_engine(line: str) -> EngineFrame:
     """Read one line that an engine sent.
 
     Raises:
         RemoteProtocolError: it is no line of the protocol; `line` holds it.
     """
-    text = from_bytes(line)
-    if "\0" in text:
-        raise RemoteProtocolError(f"NUL inside of {shown(text)}", line=text)
+    if "\0" in line:
+        raise RemoteProtocolError(f"NUL inside of {shown(line)}", line=line)
     try:
-        fields = text.split(":", 4)
+        fields = line.split(":", 4)
         keyword = fields[0]
-        if keyword == "%%>message" or keyword == "%%<message":  # noqa: PLR1714 - half the time
-            _, id_, time_or_processed, name, retvalue = fields
-            # Most have no return value: then what is left are the parameters, and nothing of a
-            # line of 2 kB is copied again (4 % of a message).
-            params = retvalue
-            if retvalue and retvalue[0] != ":":
-                retvalue, colon, params = retvalue.partition(":")
-                params = colon + params
-            else:
-                retvalue = ""
-            if "%" in params:
-                check_from_engine(params)
-            # What is shorter than a name may be can have too much of nothing.
-            long = len(params) > NAME_LIMIT or len(name) > NAME_LIMIT
-            if long and (what := "a long name" if len(name) > NAME_LIMIT else excess(params)):
-                raise RemoteProtocolError(f"{what} in {shown(text)}", line=text)
-            if "%" in id_ or "%" in name or "%" in retvalue:
-                id_, name = unescape_from_engine(id_), unescape_from_engine(name)
-                retvalue = unescape_from_engine(retvalue)
-            if keyword == "%%>message":
-                return Request(id_, int(time_or_processed), name, retvalue, params)
-            # Nearly all are processed: seen here, it saves a call.
-            processed = time_or_processed == "true" or _flag(time_or_processed)
-            return Answer(id_, processed, name, retvalue, params)
-        return _engine_reply(text, keyword, text[len(keyword) + 1 :])
+        if keyword != "%%>message" and keyword != "%%<message":  # noqa: PLR1714 - half the time
+            return _engine_reply(line, keyword, line[len(keyword) + 1 :])
+        _, id_, second, name, params = fields
+        retvalue = ""
+        # Most have no return value: then what is left are the parameters, and nothing of a line of
+        # 2 kB is copied again.
+        if params and params[0] != ":":
+            end = params.find(":")
+            retvalue, params = (params, "") if end < 0 else (params[:end], params[end:])
+        if "%" in params:
+            check_from_engine(params)
+        # What is shorter than a name may be can have too much of nothing.
+        if len(params) > NAME_LIMIT or len(name) > NAME_LIMIT:
+            _check_size(line, name, params)
+        if "%" in id_ or "%" in name or "%" in retvalue:
+            id_, name = unescape_from_engine(id_), unescape_from_engine(name)
+            retvalue = unescape_from_engine(retvalue)
+        if keyword == "%%>message":
+            return new_request((id_, _SECONDS[second], name, retvalue, params))
+        return new_answer((id_, second == "true" or _flag(second), name, retvalue, params))
     except ValueError:
-        raise RemoteProtocolError(f"cannot read {shown(text)}", line=text) from None
+        raise RemoteProtocolError(f"cannot read {shown(line)}", line=line) from None
     except RemoteProtocolError as error:
         if error.line:
             raise
         # It tells the field alone, without the name by which a secret is known.
-        raise RemoteProtocolError(f"malformed escape in {shown(text)}", line=text) from None
+        raise RemoteProtocolError(f"malformed escape in {shown(line)}", line=line) from None
+
+
+def _check_size(line: str, name: str, params: str) -> None:
+    what = "a long name" if len(name) > NAME_LIMIT else excess(params)
+    if what:
+        raise RemoteProtocolError(f"{what} in {shown(line)}", line=line)
 
 
 def _engine_reply(text: str, keyword: str, rest: str) -> EngineFrame:
