@@ -23,7 +23,7 @@ def sources() -> Iterator[Path]:
     for source in sorted((PACKAGE / "wire").glob("*.py")):
         if source.name != "__init__.py":
             yield source
-    for name in ("eager", "link", "module", "sending", "serving"):
+    for name in ("deadlines", "eager", "link", "module", "sending", "serving"):
         yield PACKAGE / f"{name}.py"
 
 

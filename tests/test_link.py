@@ -181,8 +181,8 @@ async def test_a_dispatch_may_be_cancelled_in_the_turn_in_which_its_time_is_up()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda loop, context: faults.append(context))
     async with attached() as it:
-        due = loop.time() + 3
-        asked = asyncio.create_task(it.link.dispatch(Message("a"), timeout=3))
+        due = loop.time() + 0.03
+        asked = asyncio.create_task(it.link.dispatch(Message("a"), timeout=0.03))
         # So little before it that the loop calls both in one turn.
         loop.call_at(due - 1e-10, asked.cancel)
         with pytest.raises(asyncio.CancelledError):

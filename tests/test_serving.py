@@ -469,6 +469,46 @@ async def test_answering_early_frees_the_engine_and_the_work_goes_on() -> None:
         assert await it.far.hear() == ["%%<message:2:true::at once:x=1"]
 
 
+@pytest.mark.parametrize("suspend", [False, True])
+async def test_a_second_early_answer_is_an_error(suspend: bool) -> None:
+    """Before the handler has suspended and after; what it returns then is dropped."""
+    asked: list[str] = []
+
+    async def answers_twice(message: Message) -> str:
+        if suspend:
+            await asyncio.sleep(0)
+        await message.answer(False, x=1)
+        with pytest.raises(LocalProtocolError, match="already"):
+            await message.answer()
+        return "dropped"
+
+    def next_one(message: Message) -> None:
+        asked.append("next")
+
+    async with served(answers_twice, next_one) as it:
+        assert await it.answer() == "false::keep:x=1"
+        await asyncio.sleep(1)
+        assert it.far.heard == []
+    assert asked == []
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+async def test_who_fails_after_an_early_answer_has_answered(suspend: bool) -> None:
+    """Nobody else is asked, and no second answer goes out."""
+
+    async def fails(message: Message) -> None:
+        await message.answer(True)
+        if suspend:
+            await asyncio.sleep(0)
+        raise ValueError
+
+    async with served(fails, sync("sip/a")) as it:
+        assert await it.answer() == "true:"
+        await asyncio.sleep(1)
+        assert it.far.heard == []
+        assert it.server.counters.failed == 1
+
+
 async def test_beyond_the_bound_requests_are_declined_unasked(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -393,13 +393,15 @@ class _Pending:
                 raise
             except BaseException as error:
                 server.failed(message, handler, error)
+            if self._settled:
+                # Answered early, or too late: there is nothing more to decide.
+                return False
             position = self._position + 1
             outcome = server.ask(link, message, self._handlers, self.started, position)
             if not isinstance(outcome, tuple):
                 return bool(outcome)
             self._position, self._awaitable = outcome
-            if not self._settled:
-                server.limit_time(self)
+            server.limit_time(self)
 
     def expire(self) -> None:
         """Answer `false` and cancel: the time is up."""

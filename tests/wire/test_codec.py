@@ -13,6 +13,7 @@ from tests.wire.strategies import any_texts, short_texts, texts
 from yateway.errors import LocalProtocolError, RemoteProtocolError
 from yateway.wire import codec
 from yateway.wire.codec import (
+    Memo,
     c_integer,
     c_unsigned,
     check_from_engine,
@@ -378,3 +379,29 @@ def test_the_range_of_an_integer(text: str, value: int | None) -> None:
 def test_the_range_of_an_unsigned_number(text: str, value: int | None) -> None:
     """A minus negates within 64 bits, as strtoul does; then 32 bits must hold the number."""
     assert c_unsigned(text) == (value, text if value is None else "")
+
+
+def test_a_memo_keeps_results_while_there_is_room() -> None:
+    """The function is asked once for each argument, and again when there were too many."""
+    asked: list[int] = []
+
+    def double(number: int) -> int:
+        asked.append(number)
+        return 2 * number
+
+    memo = Memo(double)
+    assert [memo[1], memo[2], memo[1]] == [2, 4, 2]
+    assert asked == [1, 2]
+    assert [memo[number] for number in range(3, 3 + Memo.ROOM)][-1] == 2 * (2 + Memo.ROOM)
+    assert len(memo) <= Memo.ROOM
+    assert memo[1] == 2
+    assert asked.count(1) == 2
+
+
+def test_a_memo_keeps_no_failure() -> None:
+    """What raises is tried again."""
+    memo: Memo[str, int] = Memo(int)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="x"):
+            memo["x"]
+    assert memo == {}
