@@ -592,6 +592,46 @@ async def conference_recorded(s: Scene) -> None:
 
 
 @scene()
+async def conference_speakers(s: Scene) -> None:
+    await s.open("w", "%%>watch:chan.notify")
+    await s.open("a")
+
+    async def say(n: int, source: str, seconds: float) -> None:
+        attach = f"chan.masquerade::id=dumb/{n}:message=chan.attach:source={source}"
+        await s.ask("a", f"%%>message:{n}:0:{attach}")
+        await asyncio.sleep(seconds)
+
+    await s.ask("a", join(1, "talk", ":notify=cf/1:lonely=true:speakers=2:interval=1000"))
+    await asyncio.sleep(0.1)
+    await s.ask("a", join(2, "talk"))
+    await asyncio.sleep(0.1)
+    await s.ask("a", join(3, "talk", ":smart=false"))
+    await s.ask("a", join(4, "talk", ":utility=true"))
+    await asyncio.sleep(0.1)
+    # What speaks of itself does not count, nor what is no person.
+    await say(3, "tone/milliwatt", 0.5)
+    await say(4, "tone/milliwatt", 0.5)
+    # One who talks, and goes on.
+    await say(1, "tone/milliwatt", 6.5)
+    # One more, and who is muted talks no more.
+    await say(2, "tone/dial", 1.5)
+    await s.ask("a", "%%>message:5:0:chan.control::targetid=conf/1:mute=true")
+    await asyncio.sleep(1.5)
+    await s.ask("a", "%%>message:6:0:chan.control::targetid=conf/1:mute=false:smart=false")
+    await asyncio.sleep(1.2)
+    await s.ask("a", "%%>message:7:0:chan.control::targetid=conf/1:smart=true")
+    await asyncio.sleep(1.2)
+    for n in (1, 2, 3):
+        await s.ask("a", f"%%>message:8{n}:0:engine.status::module=conf/{n}")
+    # Silence that is heard ends it; nothing at all would not.
+    await say(2, "wave/play/long.slin", 1.5)
+    await s.ask("a", "%%>message:9:0:call.drop::id=dumb/1:reason=bye")
+    await asyncio.sleep(1.2)
+    await s.ask("a", "%%>message:10:0:call.drop::id=conf/talk:reason=closed")
+    await asyncio.sleep(0.2)
+
+
+@scene()
 async def limits(s: Scene) -> None:
     await s.open("w", "%%>watch:chan.disconnected", "%%>watch:chan.hangup")
     await s.open("a")

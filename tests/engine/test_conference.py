@@ -33,6 +33,7 @@ class Room:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.told: list[tuple[str, str]] = []
+        self.speakers: list[int] = []
         self.params: dict[str, str] = {}
         engine.install("call.route", self._route)
         engine.install("chan.notify", self._note)
@@ -44,6 +45,8 @@ class Room:
 
     def _note(self, message: Message) -> bool:
         self.told.append((message.get("event", ""), message.get("users", "")))
+        if message.get("event") == "speaking":
+            self.speakers.append(int(message["speakers"]))
         return False
 
     async def join(self, **params: str) -> Leg:
@@ -114,6 +117,33 @@ async def test_nothing_is_mixed_for_telephones() -> None:
         assert legs[0].hears == "conf/room"
         for leg in legs:
             leg.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"notify": "n", "speakers": "yes"}, 3),
+        ({"notify": "n", "speakers": "1"}, 1),
+        ({"notify": "n", "speakers": "99"}, 4),
+        ({"notify": "n", "speakers": "-1"}, 0),
+        ({"notify": "n", "speakers": "no"}, 0),
+        ({"notify": "n"}, 0),
+        ({"speakers": "yes"}, 0),
+    ],
+)
+async def test_the_owner_is_told_who_speaks(params: dict[str, str], told: int) -> None:
+    """As many as are wanted, eight at the most."""
+    loud("a.slin", 5000, 500)
+    async with Engine() as engine:
+        room = Room(engine)
+        legs = [await room.join(lonely="true", **params) for _ in range(4)]
+        for leg in legs:
+            leg.say("a.slin")
+        await asyncio.sleep(4)
+        for leg in legs:
+            leg.hang_up()
+        await asyncio.sleep(0.1)
+    assert room.speakers == ([told] if told else [])
 
 
 async def test_the_owner_is_told_what_happens() -> None:

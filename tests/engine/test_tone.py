@@ -9,11 +9,22 @@ import pytest
 
 from yateway import Message
 from yateway.engine import Engine
-from yateway.engine.tone import ToneSource
+from yateway.engine.tone import PERIODS, RATE, ToneSource, _ready
 
 
 def samples(source: ToneSource, blocks: int) -> tuple[int, ...]:
     return struct.unpack(f"<{blocks * 160}h", source.blocks(0, blocks))
+
+
+def test_tones_that_are_ready() -> None:
+    """As the real engine has them, but for what it has rounded by hand."""
+    assert list(_ready("~1000")) == [*(8828, 20860, 20860, 8828), *(-8828, -20860, -20860, -8828)]
+    assert list(_ready("~425"))[:6] == [3246, 6142, 8371, 9694, 9965, 9157]
+    for name, (periods, count) in PERIODS.items():
+        samples = list(_ready(name))
+        assert len(samples) == count
+        assert samples[-1] == sum(samples) == 0
+        assert abs(RATE * periods / count - int(name[1:])) < 55
 
 
 @pytest.mark.parametrize(

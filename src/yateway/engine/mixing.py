@@ -8,9 +8,11 @@ from __future__ import annotations
 import array
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from .media import BLOCK, BLOCK_BYTES, Consumer, Source
+from .speaking import Loudness
 
 __all__ = ["Ear", "Mixer", "Mouth"]
 
@@ -25,29 +27,51 @@ class Ear(Consumer):
 
     Args:
         mixer: takes it.
+        smart: how loud it is may be measured.
 
     Attributes:
         muted: nothing that is said counts.
+        loudness: how loud it is, as far as somebody watches it.
     """
 
-    def __init__(self, mixer: Mixer) -> None:
+    def __init__(self, mixer: Mixer, *, smart: bool = True) -> None:
         super().__init__()
         self.muted = False
+        self.loudness = Loudness(smart=smart)
         self.buffer = b""
+        self._watch: Callable[[bytes], None] | None = None
         self._mixer = mixer
         self.follow()
 
+    @property
+    def speaks(self) -> bool:
+        """Whether this is somebody who speaks and is heard."""
+        return self.loudness.smart and self.loudness.speaks and not self.muted
+
+    @property
+    def signal(self) -> bool:
+        """Whether there is more than noise to be heard."""
+        return self.loudness.signal and not self.muted
+
+    def watch(self, watch: Callable[[bytes], None]) -> None:
+        """Let somebody look at all that is said, also while it is not mixed."""
+        self._watch = watch
+        self.follow()
+
     def follow(self) -> None:
-        """Listen only while somebody looks at the mixed sound."""
-        self.deaf = not self._mixer.listened
+        """Listen only while somebody looks at the mixed sound, or at this."""
+        self.deaf = not (self._mixer.listened or self._watch)
         self.needs = None if self.deaf else 1
         self.buffer = b""
         if self.heard is not None:
             self.heard.rearm()
 
     def consume(self, data: bytes, blocks: int) -> None:
-        if not self.muted:
-            self.buffer = (self.buffer + data)[-BUFFER:]
+        if self.muted:
+            return
+        self.buffer = (self.buffer + data)[-BUFFER:]
+        if self._watch is not None:
+            self._watch(data)
 
     def take(self) -> array.array[int]:
         """Return what was said in one block, and silence where there was less."""

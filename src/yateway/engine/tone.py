@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import array
 import math
+import struct
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -17,27 +19,36 @@ from .channels import Channel
 from .dispatcher import EngineMessage
 from .driver import Driver, Report
 from .endpoints import Endpoint, Exchange, flag
+from .g711 import Law
 from .media import BLOCK_BYTES, DataEnd, Source
 
 __all__ = ["Tone", "ToneSource"]
 
 RATE: Final = 8000
 LOUDNESS: Final = 5000
+#: Tones that the real engine has ready are louder than what it computes, and only about as high as
+#: they are called: so many periods in so many samples (tonegen.cpp).
+LOUDER: Final = 10_000
+PERIODS: Final = {"~425": (1, 19), "~950": (2, 17), "~1400": (2, 11), "~1800": (2, 9)}
+#: The digital milliwatt of ITU-T G.711, of 1000 Hz.
+MILLIWATT: Final = Law.MU.decode(bytes.fromhex("9e8b8b9e1e0b0b1e"))
 #: Samples of a key's tone, and of the silence before and after it.
 KEY: Final = 960
 KEY_GAP: Final = 320
 
 #: Frequencies and samples, one after the other, then all over again. "a*b" is one modulated by the
-#: other, "a+b" both at once, and nothing is silence.
+#: other, "a+b" both at once, "~a" one of those that are ready, and nothing is silence.
 TONES: Final[dict[str, tuple[tuple[str, int], ...]]] = {
-    "dial": (("425", 8000),),
-    "busy": (("425", 4000), ("", 4000)),
-    "ring": (("425", 8000), ("", 32000)),
-    "specdial": (("425", 7600), ("", 400)),
-    "congestion": (("425", 2000), ("", 2000)),
-    "outoforder": (("425", 800), ("", 800)) * 3 + (("425", 1600), ("", 1600)),
-    "info": (*(("950", 2640), ("", 240), ("1400", 2640), ("", 240), ("1800", 2640), ("", 8000)),),
-    "milliwatt": (("1000", 8000),),
+    "dial": (("~425", 8000),),
+    "busy": (("~425", 4000), ("", 4000)),
+    "ring": (("~425", 8000), ("", 32000)),
+    "specdial": (("~425", 7600), ("", 400)),
+    "congestion": (("~425", 2000), ("", 2000)),
+    "outoforder": (("~425", 800), ("", 800)) * 3 + (("~425", 1600), ("", 1600)),
+    "info": (
+        *(("~950", 2640), ("", 240), ("~1400", 2640), ("", 240), ("~1800", 2640), ("", 8000)),
+    ),
+    "milliwatt": (("~1000", 8000),),
     "silence": (("", 8000),),
     "noise": (("", 2000),),
     "probe/0": (("2000+125", 8000),),
@@ -52,7 +63,7 @@ ALIASES: Final = {
     **{"co1": "cotv", "co2": "cots"},
 }
 #: Those that can only be laid over or put in place of other sound.
-CALL_WAITING: Final = (("", 160), ("425", 800), ("", 800), ("425", 800), ("", 160))
+CALL_WAITING: Final = (("", 160), ("~425", 800), ("", 800), ("~425", 800), ("", 160))
 _ROWS: Final = (697, 770, 852, 941)
 _COLUMNS: Final = (1209, 1336, 1477, 1633)
 _KEYS: Final = {
@@ -71,6 +82,10 @@ def _samples(parts: tuple[tuple[str, int], ...]) -> bytes:
     """Return one round of a tone."""
     samples = array.array("h")
     for frequencies, count in parts:
+        if frequencies.startswith("~"):
+            period = _ready(frequencies)
+            samples.extend(period[i % len(period)] for i in range(count))
+            continue
         modulated = "*" in frequencies
         waves = [2 * math.pi * int(f) / RATE for f in frequencies.replace("*", "+").split("+") if f]
         for i in range(count):
@@ -82,6 +97,14 @@ def _samples(parts: tuple[tuple[str, int], ...]) -> bytes:
     if sys.byteorder == "big":
         samples.byteswap()
     return samples.tobytes()
+
+
+def _ready(name: str) -> Sequence[int]:
+    """Return the samples that are repeated for a tone that is ready."""
+    if name not in PERIODS:
+        return struct.unpack("<8h", MILLIWATT)
+    periods, count = PERIODS[name]
+    return [int(LOUDER * math.sin(2 * math.pi * periods * i / count)) for i in range(1, count + 1)]
 
 
 class ToneSource(Source):
