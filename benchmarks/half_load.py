@@ -17,6 +17,8 @@ Figures: TypeAlias = dict[str, list[float]]
 
 WHO = ("yateway", "yateway, coroutine")
 PARAMS = (8, 40)
+#: Of the microseconds from a request to its answer, see `pacing.percentiles`.
+PERCENTS = ("p50", "p99", "usual p99")
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Figures]:
@@ -32,36 +34,35 @@ def measure(rounds: int, seconds: float) -> dict[str, Figures]:
 
 
 def _one(name: str, params: int, seconds: float) -> dict[str, float]:
-    def times(who: str, *load: str) -> dict[str, float]:
+    def run(who: str, *load: str) -> dict[str, float]:
         return under_load(who, params, *load, apart=True)[0]
 
-    rate = times(name, "benchmarks.load", "handle", str(params), str(seconds))["rate"] / 2
+    rate = run(name, "benchmarks.load", "handle", str(params), str(seconds))["rate"] / 2
     load = ("benchmarks.pacing", str(params), str(rate), str(seconds))
-    return {"rate": rate} | compared(times(name, *load), times("bare loop", *load))
+    return {"rate": rate} | compared(run(name, *load), run("bare loop", *load))
 
 
 def compared(ours: dict[str, float], bare: dict[str, float]) -> dict[str, float]:
     """Return the times of both, and what ours are longer."""
-    return {
-        f"{who}{percent}": times[percent]
-        for percent in ("p50", "p99")
-        for who, times in (
-            ("", ours),
-            ("bare ", bare),
-            ("added ", {percent: ours[percent] - bare[percent]}),
-        )
-    }
+    figures = {}
+    for percent in PERCENTS:
+        figures[percent] = ours[percent]
+        figures[f"{percent}, bare"] = bare[percent]
+        figures[f"{percent}, added"] = ours[percent] - bare[percent]
+    return figures
 
 
 def show(figures: dict[str, Figures]) -> None:
-    """Print medians, and the spread of what is added at the 99th percentile."""
-    print("\nmicroseconds from request to answer at half of each one's own most, loopback TCP")
-    columns = ("rate", "p50", "bare p50", "added p50", "p99", "bare p99", "added p99")
-    print(" " * 36 + "".join(f"{column:>11}" for column in (*columns, "min", "max")))
+    """Print medians, and the spread of what is added."""
+    print("\nmicroseconds from a request to its answer at half of the most that each can handle")
     for name, taken in figures.items():
-        added = taken["added p99"]
-        cells = [*(statistics.median(taken[column]) for column in columns), min(added), max(added)]
-        print(f"  {name:34}" + "".join(f"{cell:11.0f}" for cell in cells))
+        title = f"{name}, {statistics.median(taken['rate']):.0f} a second"
+        print(f"  {title:48}    bare   added     min     max")
+        for percent in PERCENTS:
+            added = taken[f"{percent}, added"]
+            medians = (statistics.median(taken[percent + who]) for who in ("", ", bare", ", added"))
+            cells = (*medians, min(added), max(added))
+            print(f"    {percent:36} " + "".join(f"{cell:8.0f}" for cell in cells))
 
 
 if __name__ == "__main__":
