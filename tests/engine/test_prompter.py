@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from yateway import Message, Module
+from tests.calls import ivr
+from yateway import Call, Message, Module
 from yateway.engine import Engine, Recording
 from yateway.engine.caller import Caller
 from yateway.engine.prompter import check_module
@@ -176,6 +177,39 @@ async def test_a_recording_without_a_module_cannot_be_played() -> None:
     """There has to be a connection."""
     with pytest.raises(ConfigError, match="no module that connects"):
         await check_module(Recording(), hotline())
+
+
+async def test_calls_are_played_too(tmp_path: Path) -> None:
+    """Their module is another instance than the one that was recorded, with other marks."""
+
+    def module(right: str = "12") -> Module:
+        async def code(call: Call) -> None:
+            await call.answer()
+            digits = await call.collect(2, prompt="menu.slin")
+            await call.play("thanks.slin" if digits.text == right else "wrong.slin")
+            await call.conference("room")
+            await call.key()
+
+        made = ivr(tmp_path, code)
+        # A further connection, whose priority is not that of the calls.
+        made.handler("chan.disconnected", 50)(lambda _message: None)
+        made.handler("call.drop", 20)(lambda _message: None)
+        made.handler("call.drop", 30)(lambda _message: None)
+        return made
+
+    recording = Recording()
+    async with Engine(module(), record=recording) as engine:
+        caller = Caller(engine, "1001")
+        await caller.dial("100")
+        await caller.hears("menu")
+        caller.press("12")
+        await caller.hears("room", within=15)
+        caller.press("3")
+        await asyncio.sleep(1)
+        caller.hang_up()
+        await asyncio.sleep(1)
+    assert await differences(recording, module()) == []
+    assert await differences(recording, module("99")) != []
 
 
 async def test_a_recording_that_hides_keys_is_not_played() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -32,6 +33,8 @@ _PATIENCE: Final = 60.0
 #: reconnecting modules come within 1 s, and give up after 5 s without a reply.
 _ANOTHER: Final = 2.0
 _SETTING: Final = b"%%>setlocal:"
+# What a module that has calls is named by for the time of its life, and what marks its messages.
+_CHANCE: Final = re.compile(rb"(:yateway\.alive:instance:|:yateway\.sender=)([^:\n]+)")
 
 
 async def check_module(recording: Recording, module: Attachable) -> list[Difference]:
@@ -40,7 +43,8 @@ async def check_module(recording: Recording, module: Attachable) -> list[Differe
     The module is attached, gets every line of the engine when all that came before it in the
     recording has happened, and leaves where the module of the recording left. What differs without
     meaning is what `compare` says of engines, and beyond that the connection's settings: setlocal
-    is answered as it was in the recording, or else as if all were well, whenever it comes.
+    is answered as it was in the recording, or else as if all were well, whenever it comes. What the
+    module draws by lot, the name of its instance for example, counts as drawn as in the recording.
     Connections are known by what they install or watch first, since a module with handlers of
     several priorities comes back in any order. One more than the recording has is closed at the end
     and not counted: it may be such a return.
@@ -113,6 +117,7 @@ class _Stage:
     def __init__(self, recording: Recording, module: Attachable) -> None:
         self._module = module
         self._replies = _replies(recording)
+        self._names = _Names(recording)
         self._first = _first_wishes(recording)
         self._opened: list[_Settled] = []
         self._news = asyncio.Event()
@@ -124,7 +129,7 @@ class _Stage:
 
     async def _open(self) -> Transport:
         ours, theirs = memory_pair()
-        self._opened.append(_Settled(ours, self._replies))
+        self._opened.append(_Settled(ours, self._replies, self._names))
         self._news.set()
         return theirs
 
@@ -191,14 +196,42 @@ def _replies(recording: Recording) -> dict[bytes, bytes]:
     return replies
 
 
+class _Names:
+    """What a module has drawn by lot: each time it lives it is something else.
+
+    Args:
+        recording: where it is as it was drawn then.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        said = b"\n".join(entry.data for entry in recording.entries if entry.direction == "A")
+        self._then = dict(_CHANCE.findall(said))
+        self._now: dict[bytes, bytes] = {}
+
+    def heard(self, data: bytes) -> bytes:
+        """Return what the module says now as it would have said it then."""
+        for kind, name in _CHANCE.findall(data):
+            self._now.setdefault(kind, name)
+        for kind, name in self._now.items():
+            data = data.replace(name, self._then.get(kind, name))
+        return data
+
+    def told(self, data: bytes) -> bytes:
+        """Return what the module was told then as it has to be told now."""
+        for kind, name in self._now.items():
+            data = data.replace(self._then.get(kind, name), name)
+        return data
+
+
 class _Settled(Transport):
     """The engine's end of a connection, on which settings are replied to by themselves."""
 
-    def __init__(self, transport: Transport, replies: dict[bytes, bytes]) -> None:
+    def __init__(self, transport: Transport, replies: dict[bytes, bytes], names: _Names) -> None:
         self.name = transport.name
         self.single = transport.single
         self._transport = transport
         self._replies = replies
+        self._names = names
         self._rest = self._peeked = b""
 
     async def peek(self) -> list[bytes]:
@@ -215,7 +248,7 @@ class _Settled(Transport):
             *lines, self._rest = (self._rest + data).split(b"\n")
             others = [line + b"\n" for line in lines if not self._reply(line)]
             if others:
-                return b"".join(others)
+                return self._names.heard(b"".join(others))
         return b""
 
     def _reply(self, line: bytes) -> bool:
@@ -226,7 +259,7 @@ class _Settled(Transport):
         return True
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        self._transport.write(self._names.told(data))
 
     async def drain(self) -> None:
         await self._transport.drain()
