@@ -81,13 +81,13 @@ class Handler:
         Raises:
             TypeError: a handler may not return this.
         """
+        if isinstance(verdict, str):
+            message.retvalue = verdict
+            return True
         if verdict is None:
             return False
         if isinstance(verdict, bool):
             return verdict
-        if isinstance(verdict, str):
-            message.retvalue = verdict
-            return True
         if isinstance(verdict, (Route, Reject, Continue, Fork)):
             return verdict.apply(message)
         raise TypeError(

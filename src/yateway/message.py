@@ -24,6 +24,7 @@ Value: TypeAlias = str | bool | int | float
 
 
 _T = TypeVar("_T")
+_new = object.__new__
 
 
 def as_text(name: str, value: object) -> str:
@@ -134,14 +135,16 @@ class Message(MutableMapping[str, str]):
     @classmethod
     def from_wire(cls, frame: Request | Answer) -> Message:
         """Return the message that a line of the engine carries; its parameters are read lazily."""
-        self = cls.__new__(cls)
-        self.id, second, name, retvalue, self._raw = frame
+        self = _new(cls)
+        # By number, and not unpacked: a third of the time with a named tuple.
+        self.id = frame[0]
+        self.name = self._sent_name = frame[2]
+        self.retvalue = self._sent_retvalue = frame[3] or ""
+        self._raw = frame[4]
         if type(frame) is Request:
-            self.time, self.processed = second, False
+            self.time, self.processed = frame[1], False
         else:
-            self.time, self.processed = 0, bool(second)
-        self.name = self._sent_name = name
-        self.retvalue = self._sent_retvalue = retvalue or ""
+            self.time, self.processed = 0, bool(frame[1])
         self._answerer = self._params = self._saved = None
         self._changes = {}
         return self

@@ -40,6 +40,9 @@ __all__ = [
 #: The address of the article and of Yate's own example.
 DEFAULT_ENGINE = "tcp://127.0.0.1:5678"
 
+#: Bytes that are read at once.
+READ = 64 * 1024
+
 _NOT_IN_ADDRESS = {"?", "#", "\x7f", *map(chr, range(0x20))}
 
 # Linux only; elsewhere a lone request over TCP pays the delayed acknowledgement.
@@ -107,13 +110,16 @@ Opener: TypeAlias = Callable[[], Awaitable[Transport]]
 """Opens one more connection to the same engine; raises OSError or ConfigError."""
 
 
-class _StreamTransport(asyncio.Protocol, Transport):
+class _StreamTransport(asyncio.BufferedProtocol, Transport):
     """A transport over one of asyncio's."""
 
     _writer: asyncio.WriteTransport
 
     def __init__(self, name: str) -> None:
         self.name = name
+        # One for all reads: asyncio's own has the system find memory for a quarter of a mebibyte
+        # with each, which takes longer than to read a lone message.
+        self._buffer = memoryview(bytearray(READ))
         self._received: list[bytes] = []
         self._ended = False
         self._reader: asyncio.Future[None] | None = None
@@ -137,6 +143,12 @@ class _StreamTransport(asyncio.Protocol, Transport):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.remote = f"{peer[0]}:{peer[1]}"
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         if self._quickack is not None:
@@ -277,7 +289,7 @@ async def open_unix(path: str) -> Transport:
 
 def wrap_sockets(
     name: Callable[[], str], accepted: Callable[[Transport], None]
-) -> Callable[[], asyncio.Protocol]:
+) -> Callable[[], asyncio.BaseProtocol]:
     """Return a protocol factory for asyncio's servers that hands each connection on.
 
     Args:

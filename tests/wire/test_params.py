@@ -127,7 +127,7 @@ def plain_excess(params: str) -> bool:
         name, _, value = chunk.partition("=")
         if len(name) > 256 or (len(chunk) > 257 and len(value) > 65536):
             return True
-    return len(chunks) > 1024
+    return len(chunks) > 1024 and len(params) > 3 * 1024
 
 
 @given(

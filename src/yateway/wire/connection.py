@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
@@ -240,29 +241,31 @@ class Connection(Generic[Ticket]):
 
     # In
 
-    def receive_data(self, data: bytes) -> list[Event[Ticket]]:
-        """Take bytes from the engine and return the events they complete, in order."""
-        events: list[Event[Ticket]] = []
+    def receive_data(self, data: bytes) -> Iterator[Event[Ticket]]:
+        """Take bytes from the engine and yield the events they complete, in order.
+
+        Each is to be handled before the next is asked for, and all are to be asked for.
+        """
         requests = self._open
         try:
             for line in self._buffer.feed(data):
                 try:
                     frame = from_engine(line)
                 except RemoteProtocolError as error:
-                    events.append(self._unreadable(error))
+                    yield self._unreadable(error)
                     continue
                 # What nearly all lines are is seen here: it saves a call.
-                if type(frame) is Request and frame.id and frame.id not in requests:
-                    requests.add(frame.id)
-                    events.append(frame)
-                elif type(frame) is Answer and not frame.id:
+                kind = type(frame)
+                if kind is Request and (id_ := frame[0]) and id_ not in requests:
+                    requests.add(id_)
+                    yield frame
+                elif kind is Answer and not frame[0]:
                     # A notification; a watched engine sends more of them than of all else.
-                    events.append(frame)
+                    yield frame
                 elif (event := self._received(frame)) is not None:
-                    events.append(event)
+                    yield event
         except RemoteProtocolError as error:
-            events.append(Fault(error, fatal=True))
-        return events
+            yield Fault(error, fatal=True)
 
     def receive_eof(self) -> list[Ticket]:
         """Close the connection and return the tickets that will have no reply."""

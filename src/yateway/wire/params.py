@@ -57,8 +57,8 @@ def excess(params: str) -> str:
     on the line. It looks at one colon in each 256 characters and not at each parameter.
     """
     end = len(params)
-    # So many do not fit into less. Empty ones are none, but nobody sends a thousand of them.
-    if end > 2 * COUNT_LIMIT and params.count(":") > COUNT_LIMIT:
+    # So many do not fit into less: one with a value takes three characters, and one without is none.
+    if end > 3 * COUNT_LIMIT and params.count(":") > COUNT_LIMIT:
         return f"more than {COUNT_LIMIT} parameters"
     place = 0
     last_colon = params.rfind
