@@ -51,7 +51,7 @@ class Ledger:
     """What a module has to see: its own account of what is open."""
 
     def __init__(self) -> None:
-        self.connection: Connection[int] = Connection(LIMIT)
+        self.connection: Connection[int, Request | Answer] = Connection(Request, Answer, LIMIT)
         self.handed_out: list[str] = []
         self.tickets: Counter[int] = Counter()
         self.answers: Counter[str] = Counter()

@@ -15,7 +15,7 @@ from yateway.errors import ConfigError, LocalProtocolError
 from yateway.handlers import Handler, HandlerTable, label
 from yateway.message import Message
 from yateway.routing import Continue, Fork, Reject, Route
-from yateway.wire.frames import Install, Request
+from yateway.wire.frames import Install
 
 
 def decline(message: Message) -> None:
@@ -162,7 +162,7 @@ def test_a_label_gives_the_line() -> None:
 )
 def test_what_a_handler_may_return(verdict: object, answer: str) -> None:
     """Each verdict declines or processes, and writes only what it says."""
-    message = Message.from_wire(Request("1", 0, "a", "before", ":k=v"))
+    message = Message.received("1", 0, "a", "before", ":k=v")
     processed = handler().apply(verdict, message)
     assert isinstance(processed, bool)
     assert message.to_answer(processed).text() == f"%%<message:1:{answer}"
@@ -184,7 +184,7 @@ def test_what_a_handler_may_not_return() -> None:
         Route,
         Message("a"),
     ):
-        message = Message.from_wire(Request("1", 0, "a", "before", ":k=v"))
+        message = Message.received("1", 0, "a", "before", ":k=v")
         kind = type(verdict).__name__
         with pytest.raises(TypeError, match=f"cannot return {kind}: return None or False to"):
             handler().apply(verdict, message)

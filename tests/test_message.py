@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.wire.strategies import PITFALLS, engine_params, names, texts
 from yateway.errors import LocalProtocolError, RemoteProtocolError
 from yateway.message import Message
-from yateway.wire.frames import Answer, Request, encode
+from yateway.wire.frames import encode
 from yateway.wire.params import decode_params, encode_engine_params
 
 
@@ -28,7 +28,7 @@ class Number(enum.IntEnum):
 
 def request(params: str = ":called=123:caller=7", *, retvalue: str = "r") -> Message:
     """Return a request as it comes from an engine."""
-    return Message.from_wire(Request("0x7f.1", 12, "call.route", retvalue, params))
+    return Message.received("0x7f.1", 12, "call.route", retvalue, params)
 
 
 def answer(message: Message, processed: bool = False) -> str:
@@ -147,7 +147,7 @@ def test_a_key_may_be_a_member_of_an_enumeration() -> None:
 def received(request: pytest.FixtureRequest) -> Message:
     """A request that was not looked at, and one whose parameters were all read."""
     line = ":a=1:b=x%zy%%:empty=::gone:p%}q=r=s:\x7f=\udcff:a=2:last=%A"
-    message = Message.from_wire(Request("0x7f.1", 12, "call.route", "r", line))
+    message = Message.received("0x7f.1", 12, "call.route", "r", line)
     if request.param == "read":
         assert len(message) == 6
     return message
@@ -262,7 +262,7 @@ def test_reading_lazily_makes_no_difference(
     And its answer, applied to what the engine holds, gives the engine the same message.
     """
     line = encode_engine_params(params)
-    message = Message.from_wire(Request("1", 0, "a", retvalue, line))
+    message = Message.received("1", 0, "a", retvalue, line)
     model: dict[str, str] = {}
     every: dict[str, list[str]] = {}
     for key, value in params:
@@ -362,13 +362,13 @@ def test_a_retvalue_that_is_no_text(value: Any) -> None:
 
 def test_an_answer_of_the_engine() -> None:
     """What the engine answers, or notifies of, says whether it was processed."""
-    message = Message.from_wire(Answer("5", True, "a", "r", ":k=v"))
+    message = Message.received("5", True, "a", "r", ":k=v")
     assert (message.id, message.name, message.retvalue) == ("5", "a", "r")
     assert message.processed is True
     assert message.time == 0
     assert dict(message) == {"k": "v"}
-    assert Message.from_wire(Answer("5", False)).retvalue == ""
-    assert Message.from_wire(Answer("5", False)).processed is False
+    assert Message.received("5", False, "", "", "").retvalue == ""
+    assert Message.received("5", False, "", "", "").processed is False
 
 
 def test_a_request_of_the_engine() -> None:

@@ -17,14 +17,13 @@ from yateway.routing import (
     digits,
     safe_target,
 )
-from yateway.wire.frames import Request
 
 NO_TARGETS = ["", "-", "error", " ", " - ", "\terror\n"]
 
 
 def applied(verdict: Route | Reject | Continue | Fork) -> str:
     """Return the answer to a request that gets a verdict, without its id."""
-    message = Message.from_wire(Request("1", 0, "call.route", "before", ":called=1:x=y"))
+    message = Message.received("1", 0, "call.route", "before", ":called=1:x=y")
     processed = verdict.apply(message)
     assert isinstance(processed, bool)
     return message.to_answer(processed).text().removeprefix("%%<message:1:")

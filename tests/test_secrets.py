@@ -232,7 +232,7 @@ def test_errors_without_the_secret_are_told() -> None:
 
 def test_secrets_of_a_message() -> None:
     """Those that came, those that were set, and what user.auth returns."""
-    came = Message.from_wire(Request("1", 1, "user.auth", "old", ":password=a%zb:x=y"))
+    came = Message.received("1", 1, "user.auth", "old", ":password=a%zb:x=y")
     came["token"] = "c"
     came.retvalue = "new"
     came.name = "renamed"

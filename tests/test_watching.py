@@ -20,7 +20,6 @@ from yateway.watching import (
     WatcherFunction,
     Watchers,
 )
-from yateway.wire.frames import Answer
 
 
 class Told:
@@ -430,7 +429,7 @@ async def test_a_slow_watcher_holds_a_bounded_number_of_characters(
     watchers = Watchers([Watcher("t.big", slow)])
     params = ":a=" + "x" * 60_000
     for number in range(1000):
-        big = Message.from_wire(Answer("", True, "t.big", "", f"{params}:n={number}"))
+        big = Message.received("", True, "t.big", "", f"{params}:n={number}")
         watchers.tell(big)
     (queue,) = watchers._queues.values()
     held = sum(message.size for message, _ in queue._entries)
@@ -438,7 +437,7 @@ async def test_a_slow_watcher_holds_a_bounded_number_of_characters(
     assert watchers.dropped == 1000 - len(queue._entries)
     assert caplog.text.count("is too slow") == 1
     # One message that is too large by itself is still told.
-    huge = Message.from_wire(Answer("", True, "t.big", "", ":a=" + "x" * (WATCH_CHARACTERS + 1)))
+    huge = Message.received("", True, "t.big", "", ":a=" + "x" * (WATCH_CHARACTERS + 1))
     watchers.tell(huge)
     assert [message.size for message, _ in queue._entries] == [huge.size]
     await watchers.close()

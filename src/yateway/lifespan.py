@@ -28,7 +28,7 @@ from .wire.buffer import BUFSIZE_MAX
 from .wire.codec import c_integer
 from .wire.frames import (
     Connect,
-    EngineFrame,
+    EngineReply,
     Installed,
     SetLocal,
     SetLocalDone,
@@ -411,7 +411,7 @@ async def set_local(link: Link, name: str, value: str) -> str:
     return _setting(await link.command(SetLocal(name, value)))
 
 
-def _setting(reply: EngineFrame) -> str:
+def _setting(reply: EngineReply | Message) -> str:
     # Replies are matched to their commands: nothing else settles a setlocal.
     assert isinstance(reply, SetLocalDone)
     if not reply.success:
@@ -422,7 +422,7 @@ def _setting(reply: EngineFrame) -> str:
     return reply.value
 
 
-def _check_installed(reply: EngineFrame) -> None:
+def _check_installed(reply: EngineReply | Message) -> None:
     assert isinstance(reply, (Installed, Watched))
     if not reply.success:
         what = "handler" if isinstance(reply, Installed) else "watcher"

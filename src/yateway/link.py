@@ -25,17 +25,15 @@ from .message import Message
 from .transport import Transport
 from .wire.connection import Connection, Fault, Reply
 from .wire.frames import (
-    Answer,
-    EngineFrame,
+    EngineReply,
     ErrorIn,
     ModuleFrame,
     Quit,
-    Request,
 )
 
 __all__ = ["Link"]
 
-Waiter: TypeAlias = asyncio.Future[EngineFrame]
+Waiter: TypeAlias = asyncio.Future[EngineReply | Message]
 
 #: Bytes of our own messages that go out in one write at the most.
 BATCH = 64 * 1024
@@ -70,7 +68,9 @@ class Link:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
-        self._connection: Connection[Waiter] = Connection()
+        self._connection: Connection[Waiter, Message] = Connection(
+            Message.received, Message.received
+        )
         self._on_request = on_request
         self._on_notification = on_notification
         self._close_limit = close_limit or RateLimit(1.0, self._loop.time)
@@ -130,14 +130,14 @@ class Link:
         self._flushing = True
         try:
             for event in self._connection.receive_data(data):
-                if isinstance(event, Request):
-                    self._on_request(self, Message.from_wire(event))
-                elif isinstance(event, Answer):
-                    self._on_notification(Message.from_wire(event))
-                elif isinstance(event, Reply):
+                if isinstance(event, Reply):
                     _settle(event)
-                else:
+                elif isinstance(event, Fault):
                     self._fault(event)
+                elif event.id:
+                    self._on_request(self, event)
+                else:
+                    self._on_notification(event)
         finally:
             # One write for all answers of one read.
             self.flush()
@@ -230,7 +230,8 @@ class Link:
         """
         if self._connection.unsent > BATCH or self._transport.full:
             await self._room()
-        self._check_usable()
+        if not self._connection.usable:
+            raise self._ended()
         waiter: Waiter = self._loop.create_future()
         self._connection.dispatch(
             message.name,
@@ -244,14 +245,13 @@ class Link:
             # This ends the future and not the task, as `asyncio.timeout` would.
             self._deadlines.set(waiter, self._loop.time() + timeout)
         try:
-            frame = await waiter
+            answer = await waiter
         except _Late:
             raise DispatchTimeout(message.name, timeout or 0.0) from None
         finally:
             self._deadlines.drop(waiter)
         # Replies are matched by id: nothing but an answer settles this one.
-        assert isinstance(frame, Answer)
-        answer = Message.from_wire(frame)
+        assert isinstance(answer, Message)
         answer.time = message.time
         return answer
 
@@ -282,13 +282,13 @@ class Link:
             await self._transport.drain()
 
     def _send(self, frame: ModuleFrame, waiter: Waiter | None = None) -> None:
-        self._check_usable()
+        if not self._connection.usable:
+            raise self._ended()
         self._connection.send(frame, waiter)
         self._flush_soon()
 
-    def _check_usable(self) -> None:
-        if not self.usable:
-            raise ConnectionLost(f"the link {self.name} has ended")
+    def _ended(self) -> ConnectionLost:
+        return ConnectionLost(f"the link {self.name} has ended")
 
 
 class _Late(Exception):
@@ -300,7 +300,7 @@ def _expire(waiter: Waiter) -> None:
         waiter.set_exception(_Late)
 
 
-def _settle(reply: Reply[Waiter]) -> None:
+def _settle(reply: Reply[Waiter, Message]) -> None:
     waiter, frame = reply.ticket, reply.frame
     if waiter.done():
         # Whoever waited was cancelled, or its time was up.

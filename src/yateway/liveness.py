@@ -11,7 +11,8 @@ import asyncio
 from .errors import ConnectionLost
 from .link import Link
 from .log import logger
-from .wire.frames import EngineFrame, SetLocal
+from .message import Message
+from .wire.frames import EngineReply, SetLocal
 
 __all__ = ["INTERVAL", "MISSES", "Pulse"]
 
@@ -33,7 +34,7 @@ class Pulse:
         self._link = link
         self._heard = link.heard
         self._missed = 0
-        self._question: asyncio.Future[EngineFrame] | None = None
+        self._question: asyncio.Future[EngineReply | Message] | None = None
         self._timer = self._loop.call_at(link.heard + INTERVAL, self._beat)
 
     def stop(self) -> None:
@@ -66,6 +67,6 @@ class Pulse:
         self._timer = self._loop.call_later(INTERVAL, self._beat)
 
 
-def _forget(question: asyncio.Future[EngineFrame]) -> None:
+def _forget(question: asyncio.Future[EngineReply | Message]) -> None:
     if not question.cancelled():
         question.exception()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from .errors import LocalProtocolError, is_secret, shown
 from .wire.codec import Memo, escape, unescape_from_engine
@@ -117,12 +117,13 @@ class Message(MutableMapping[str, str]):
         self.id = ""
         self._answerer: Answerer | None = None
         self._raw = ""
-        self._params: dict[str, str] | None = {}
+        given: dict[str, Any] = {**(params or {}), **more}
+        for key, value in given.items():
+            if type(value) is not str:
+                given[key] = as_text(key, value)
+        self._params: dict[str, str] | None = given
         self._changes: dict[str, str | None] = {}
         self._saved: tuple[str, str, dict[str, str | None]] | None = None
-        for source in (params or {}, more):
-            for key, value in source.items():
-                self._params[key] = value if type(value) is str else as_text(key, value)
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -133,18 +134,22 @@ class Message(MutableMapping[str, str]):
     # From and to the wire
 
     @classmethod
-    def from_wire(cls, frame: Request | Answer) -> Message:
-        """Return the message that a line of the engine carries; its parameters are read lazily."""
+    def received(cls, id: str, second: int, name: str, retvalue: str, params: str) -> Message:
+        """Return the message that a line of the engine carries; its parameters are read lazily.
+
+        Args:
+            second: what stands behind the id: of a request its time, of an answer or notification
+                whether it was processed.
+        """
         self = _new(cls)
-        # By number, and not unpacked: a third of the time with a named tuple.
-        self.id = frame[0]
-        self.name = self._sent_name = frame[2]
-        self.retvalue = self._sent_retvalue = frame[3] or ""
-        self._raw = frame[4]
-        if type(frame) is Request:
-            self.time, self.processed = frame[1], False
+        self.id = id
+        self.name = self._sent_name = name
+        self.retvalue = self._sent_retvalue = retvalue
+        self._raw = params
+        if type(second) is bool:
+            self.time, self.processed = 0, second
         else:
-            self.time, self.processed = 0, bool(frame[1])
+            self.time, self.processed = second, False
         self._answerer = self._params = self._saved = None
         self._changes = {}
         return self

@@ -6,6 +6,7 @@ It must not know handlers. `Module` is a `Sender` that also listens.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .errors import ConnectionLost, LocalProtocolError, shown
 from .lifespan import SENDER, Life, Plan, set_local
@@ -173,8 +174,9 @@ def _made(
     params: Mapping[str, Value | None] | None,
     more: Mapping[str, Value | None],
 ) -> Message:
-    both = {**params, **more} if params and more else params or more
-    given = {name: value for name, value in both.items() if value is not None}
+    given: dict[str, Any] = {**(params or {}), **more}
+    for name in [name for name, value in given.items() if value is None]:
+        del given[name]
     if isinstance(message, str):
         message = Message(message, given)
     else:

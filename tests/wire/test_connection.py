@@ -40,16 +40,22 @@ from yateway.wire.frames import (
     encode,
 )
 
-Events: TypeAlias = list[Event[str]]
+Frame: TypeAlias = Request | Answer
+Events: TypeAlias = list[Event[str, Frame]]
 
 
-def receive(connection: Connection[str], *lines: str) -> Events:
+def connection_of(limit: int = LINE_LIMIT) -> Connection[str, Frame]:
+    """Return a connection whose events carry frames."""
+    return Connection(Request, Answer, limit)
+
+
+def receive(connection: Connection[str, Frame], *lines: str) -> Events:
     """Let an engine send lines."""
     text = "".join(f"{line}\n" for line in lines)
-    return connection.receive_data(text.encode("utf-8", "surrogateescape"))
+    return list(connection.receive_data(text.encode("utf-8", "surrogateescape")))
 
 
-def sent(connection: Connection[str]) -> list[str]:
+def sent(connection: Connection[str, Frame]) -> list[str]:
     """Return the lines that wait to be sent."""
     return connection.data_to_send().decode("utf-8", "surrogateescape").splitlines()
 
@@ -61,9 +67,9 @@ def only_fault(events: Events) -> Fault:
     return event
 
 
-def in_state(state: State) -> Connection[str]:
+def in_state(state: State) -> Connection[str, Frame]:
     """Return a connection in a state, with nothing to send."""
-    connection = Connection[str]()
+    connection = connection_of()
     if state is State.ATTACHED:
         connection.send(Watch("a"))
     elif state is State.QUITTING:
@@ -163,7 +169,7 @@ def test_a_frame_that_cannot_be_sent_changes_nothing() -> None:
 
 def test_what_is_sent_keeps_its_order() -> None:
     """Commands, messages and answers leave in the order in which they were given."""
-    connection = Connection[str]()
+    connection = connection_of()
     receive(connection, "%%>message:7:1:a:")
     connection.send(Connect())
     connection.dispatch("b", ticket="b")
@@ -195,7 +201,7 @@ def test_what_is_sent_keeps_its_order() -> None:
 )
 def test_a_reply_brings_its_ticket(command: ModuleFrame, reply: str, frame: Installed) -> None:
     """Each command has one reply, which brings its ticket back; a second reply is a fault."""
-    connection = Connection[str]()
+    connection = connection_of()
     connection.send(command, "ticket")
     assert receive(connection, reply) == [Reply("ticket", frame)]
     assert "nothing of ours waits" in str(only_fault(receive(connection, reply)).error)
@@ -204,7 +210,7 @@ def test_a_reply_brings_its_ticket(command: ModuleFrame, reply: str, frame: Inst
 
 def test_replies_are_matched_by_kind_and_name() -> None:
     """Replies to different commands may come in any order."""
-    connection = Connection[str]()
+    connection = connection_of()
     names = ["install", "uninstall", "watch", "unwatch", "setlocal"]
     connection.send(Install("a"), "install")
     connection.send(Uninstall("a"), "uninstall")
@@ -227,7 +233,7 @@ def test_replies_are_matched_by_kind_and_name() -> None:
 
 def test_replies_of_one_name_come_in_order() -> None:
     """Several commands of one kind and name are replied to in the order of sending."""
-    connection = Connection[str]()
+    connection = connection_of()
     for value in "123":
         connection.send(SetLocal("timeout", value), value)
     replies = receive(connection, *(f"%%<setlocal:timeout:{value}:true" for value in "123"))
@@ -236,7 +242,7 @@ def test_replies_of_one_name_come_in_order() -> None:
 
 def test_a_command_without_ticket_has_a_stray_reply() -> None:
     """A reply for which nobody waits is a fault that shows it, and answers nothing."""
-    connection = Connection[str]()
+    connection = connection_of()
     connection.send(Watch("a"))
     connection.data_to_send()
     fault = only_fault(receive(connection, "%%<watch:a\t:true"))
@@ -252,7 +258,7 @@ def test_a_command_without_ticket_has_a_stray_reply() -> None:
 )
 def test_no_ticket_for_what_has_no_reply(frame: ModuleFrame) -> None:
     """What has no reply cannot be waited for; it would be waited for until the end."""
-    connection = Connection[str]()
+    connection = connection_of()
     with pytest.raises(LocalProtocolError, match=f"{type(frame).__name__} has no reply"):
         connection.send(frame, "ticket")
     assert connection.data_to_send() == b""
@@ -261,7 +267,7 @@ def test_no_ticket_for_what_has_no_reply(frame: ModuleFrame) -> None:
 
 def test_answers_to_our_messages() -> None:
     """Each message of ours has an id of its own, and its answer may come in any order."""
-    connection = Connection[str]()
+    connection = connection_of()
     ids = [connection.dispatch(name, ticket=name) for name in "abc"]
     assert len(set(ids)) == 3
     assert sent(connection) == [
@@ -277,14 +283,14 @@ def test_answers_to_our_messages() -> None:
 
 def test_all_of_a_message_is_sent() -> None:
     """A message carries its time, retvalue and parameters."""
-    connection = Connection[str]()
+    connection = connection_of()
     connection.dispatch("a:b", time=12, retvalue="r%", params=":k=v", ticket="t")
     assert sent(connection) == ["%%>message:1:12:a%zb:r%%:k=v"]
 
 
 def test_a_notification_is_an_answer_without_id() -> None:
     """The notification of a watched message is handed on as it is."""
-    connection = Connection[str]()
+    connection = connection_of()
     connection.dispatch("a", ticket="a")
     notification = Answer("", True, "n", "r", ":k=v")
     assert receive(connection, "%%<message::true:n:r:k=v") == [notification]
@@ -296,7 +302,7 @@ def test_a_notification_is_an_answer_without_id() -> None:
 
 def test_an_error_in_a_command() -> None:
     """The command that the engine could not read gets the error as its reply."""
-    connection = Connection[str]()
+    connection = connection_of()
     for frame, ticket in ((Watch("a"), "a"), (SetLocal("x", "\udcffé"), "x"), (Watch("b"), "b")):
         connection.send(frame, ticket)
     error = ErrorIn("%%>setlocal:x:\udcffé")
@@ -306,7 +312,7 @@ def test_an_error_in_a_command() -> None:
 
 def test_an_error_in_a_message() -> None:
     """The message that the engine could not read gets the error as its answer."""
-    connection = Connection[str]()
+    connection = connection_of()
     for name in "ab":
         connection.dispatch(name, time=-1, ticket=name)
     error = ErrorIn("%%>message:2:-1:b:")
@@ -316,7 +322,7 @@ def test_an_error_in_a_message() -> None:
 
 def test_an_error_in_connect_is_none() -> None:
     """A listener with a role of its own refuses connect; all else works, so it is no event."""
-    connection = Connection[str]()
+    connection = connection_of()
     connection.send(Connect())
     connection.send(Watch("a"), "a")
     assert receive(connection, "Error in: %%>connect:global") == []
@@ -328,7 +334,7 @@ def test_an_error_in_connect_is_none() -> None:
 )
 def test_an_error_in_nothing_of_ours(line: str) -> None:
     """An error in a line that nobody waits for is a fault and takes nobody's ticket."""
-    connection = Connection[str]()
+    connection = connection_of()
     connection.send(Watch("a"), "a")
     connection.dispatch("m", ticket="m")
     fault = only_fault(receive(connection, f"Error in: {line}"))
@@ -342,7 +348,7 @@ def test_an_error_in_nothing_of_ours(line: str) -> None:
 
 def test_each_request_is_answered_once() -> None:
     """A request is open until its answer, and there is no second one."""
-    connection = Connection[str]()
+    connection = connection_of()
     requests = [Request("0x7f.1", 5, "a", "r", ":k=v"), Request("a:b", 5, "a")]
     assert receive(connection, "%%>message:0x7f.1:5:a:r:k=v", "%%>message:a%zb:5:a:") == requests
     assert connection.open_requests == 2
@@ -359,7 +365,7 @@ def test_each_request_is_answered_once() -> None:
 
 def test_an_answer_that_cannot_be_sent_leaves_the_request_open() -> None:
     """After an answer that cannot be sent there is still one, so that `false` can be (A9)."""
-    connection = Connection[str]()
+    connection = connection_of()
     receive(connection, "%%>message:1:1:a:")
     for answer in (
         Answer("1", True, "", "\0"),
@@ -377,7 +383,7 @@ def test_an_answer_that_cannot_be_sent_leaves_the_request_open() -> None:
 
 def test_a_request_with_an_open_id_is_declined() -> None:
     """Of two requests with one id the second is declined at once; the first goes on."""
-    connection = Connection[str]()
+    connection = connection_of()
     events = receive(connection, "%%>message:1:1:a:", "%%>message:1:1:b:", "%%>message:2:1:c:")
     assert [type(event) for event in events] == [Request, Fault, Request]
     fault = events[1]
@@ -393,7 +399,7 @@ def test_a_request_with_an_open_id_is_declined() -> None:
 
 def test_a_request_without_id_is_not_answered() -> None:
     """What has no id cannot be answered; it is a fault and not open."""
-    connection = Connection[str]()
+    connection = connection_of()
     fault = only_fault(receive(connection, "%%>message::1:a:"))
     assert (fault.answered, fault.fatal) == (False, False)
     assert str(fault.error).startswith("a request without an id cannot be answered: '%%>message:")
@@ -421,7 +427,7 @@ def test_a_broken_request_is_answered_or_ends_the_connection() -> None:
     """A broken request is declined if its id can be read, and fatal if not; none is dropped."""
     seen = {"read": 0, "declined": 0, "fatal": 0}
     for line in broken(REQUEST):
-        connection = Connection[str]()
+        connection = connection_of()
         (event,) = receive(connection, line)
         if isinstance(event, Request):
             seen["read"] += 1
@@ -464,7 +470,7 @@ def test_a_broken_request_is_answered_or_ends_the_connection() -> None:
 )
 def test_what_a_broken_request_gets(line: str, answer: str) -> None:
     """Where the id is readable and fits our lines the answer is `false`, else the end is due."""
-    connection = Connection[str]()
+    connection = connection_of()
     fault = only_fault(receive(connection, line))
     assert (fault.answered, fault.fatal) == (bool(answer), not answer)
     assert sent(connection) == ([answer] if answer else [])
@@ -484,7 +490,7 @@ def test_a_connection_at_its_end_declines_nothing(state: State, line: str) -> No
 
 def test_an_id_that_is_too_long_to_decline_twice() -> None:
     """A second request with an open id that is longer than our lines is fatal, no exception."""
-    connection = Connection[str]()
+    connection = connection_of()
     line = f"%%>message:{'x' * 9000}:1:a:"
     fault = [event for event in receive(connection, line, line) if isinstance(event, Fault)]
     assert [(f.answered, f.fatal) for f in fault] == [(False, True)]
@@ -492,7 +498,7 @@ def test_an_id_that_is_too_long_to_decline_twice() -> None:
 
 def test_an_answer_that_cannot_be_read() -> None:
     """Whoever waits for an answer that cannot be read is told so."""
-    connection = Connection[str]()
+    connection = connection_of()
     ids = [connection.dispatch(name, ticket=name) for name in "ab"]
     (reply,) = receive(connection, f"%%<message:{ids[1]}:True:b:")
     assert isinstance(reply, Reply)
@@ -514,7 +520,7 @@ def test_an_answer_that_cannot_be_read() -> None:
 )
 def test_unknown_lines_are_faults_and_never_answered(line: str) -> None:
     """A line of no meaning is a fault that holds it; nothing is sent and the link goes on."""
-    connection = Connection[str]()
+    connection = connection_of()
     fault = only_fault(receive(connection, line))
     assert (fault.answered, fault.fatal, fault.error.line) == (False, False, line)
     assert connection.data_to_send() == b""
@@ -523,7 +529,7 @@ def test_unknown_lines_are_faults_and_never_answered(line: str) -> None:
 
 def test_ten_thousand_unknown_lines_send_nothing() -> None:
     """Unknown lines and reported errors, however many, are never answered (guarantee B10)."""
-    connection = Connection[str]()
+    connection = connection_of()
     lines = ["%%>nonsense:%d", "Error in: Error in: %d", "%%<watch:%d:true", "Error in: %%>x%d"]
     faults = 0
     for number in range(2_500):
@@ -547,7 +553,7 @@ def lines_of_length(length: int) -> Iterator[ModuleFrame]:
 @pytest.mark.parametrize("bufsize", [BUFSIZE_MIN, BUFSIZE_DEFAULT, 30_000, BUFSIZE_MAX])
 def test_a_line_fits_the_engines_buffer(bufsize: int) -> None:
     """A line of two bytes less than the buffer is sent, one byte more is refused (B7)."""
-    connection = Connection[str]()
+    connection = connection_of()
     if bufsize != BUFSIZE_DEFAULT:
         connection.send(SetLocal("bufsize", str(bufsize)))
         connection.data_to_send()
@@ -564,7 +570,7 @@ def test_a_line_fits_the_engines_buffer(bufsize: int) -> None:
 
 def test_messages_and_answers_fit_the_engines_buffer() -> None:
     """The length holds for messages and answers too, and a refused message takes no ticket."""
-    connection = Connection[str]()
+    connection = connection_of()
     receive(connection, "%%>message:1:1:a:")
     room = BUFSIZE_DEFAULT - 2 - len("%%>message:1:0:a::p=")
     connection.dispatch("a", params=":p=" + "x" * room, ticket="fits")
@@ -595,7 +601,7 @@ def test_messages_and_answers_fit_the_engines_buffer() -> None:
 )
 def test_the_buffer_follows_setlocal(value: str, size: int) -> None:
     """The size asked for holds at once, clamped as the engine does; no number changes nothing."""
-    connection = Connection[str]()
+    connection = connection_of()
     assert connection.bufsize == BUFSIZE_DEFAULT
     connection.send(SetLocal("bufsize", "4096"))
     connection.send(SetLocal("bufsize", value))
@@ -609,12 +615,12 @@ def test_the_buffer_follows_setlocal(value: str, size: int) -> None:
 
 def test_a_line_that_is_too_long_is_fatal() -> None:
     """Lines before one that is too long are still events; the long one is a fatal fault."""
-    connection = Connection[str](limit=30)
+    connection = connection_of(limit=30)
     events = receive(connection, "%%>message:1:1:a:", "x" * 31)
     assert [type(event) for event in events] == [Request, Fault]
     fault = only_fault(events[1:])
     assert (fault.answered, fault.fatal, fault.error.line) == (False, True, "")
-    fault = only_fault(Connection[str]().receive_data(b"x" * (LINE_LIMIT + 1)))
+    fault = only_fault(list(connection_of().receive_data(b"x" * (LINE_LIMIT + 1))))
     assert fault.fatal
 
 
@@ -623,7 +629,7 @@ def test_a_line_that_is_too_long_is_fatal() -> None:
 
 def test_the_end_returns_every_ticket_once() -> None:
     """At the end everybody who waits is returned, in order, and nothing is left to do."""
-    connection = Connection[str]()
+    connection = connection_of()
     receive(connection, "%%>message:1:1:a:")
     connection.dispatch("a", ticket="message 1")
     connection.send(Watch("a"), "command 1")
@@ -639,7 +645,7 @@ def test_the_end_returns_every_ticket_once() -> None:
 
 def test_it_shows_what_is_open() -> None:
     """The representation counts what is under way."""
-    connection = Connection[str]()
+    connection = connection_of()
     receive(connection, "%%>message:1:1:a:", "%%>message:2:1:a:", "%%>message:3:1:a:")
     connection.dispatch("a", ticket="a")
     connection.dispatch("a", ticket="a")
@@ -650,9 +656,9 @@ def test_it_shows_what_is_open() -> None:
 # --- Anything, in any pieces (B3, B4) ----------------------------------------------------------
 
 
-def used() -> Connection[str]:
+def used() -> Connection[str, Frame]:
     """Return a connection with everything under way."""
-    connection = Connection[str](limit=500)
+    connection = connection_of(limit=500)
     connection.send(Connect())
     for frame in (Install("a"), Uninstall("a"), Watch("a"), Unwatch("a"), SetLocal("a", "b")):
         connection.send(frame, "command")
@@ -700,7 +706,7 @@ def test_the_same_events_however_the_bytes_come() -> None:
     """Whole, byte by byte, or cut at random, a stream gives the same events and answers (B4)."""
     stream = "".join(f"{line}\r\n" for line in VECTORS).encode("utf-8", "surrogateescape")
     whole = used()
-    expected = shown(whole.receive_data(stream))
+    expected = shown(list(whole.receive_data(stream)))
     answers = whole.data_to_send()
     assert len(expected) == len(VECTORS) - 2  # an empty line is none, and connect may fail
     chance = random.Random(1)
@@ -711,9 +717,9 @@ def test_the_same_events_however_the_bytes_come() -> None:
         events = []
         start = 0
         for place in (*places, len(stream)):
-            events += connection.receive_data(stream[start:place])
+            events += list(connection.receive_data(stream[start:place]))
             start = place
-        assert connection.receive_data(b"trailing") == []
+        assert list(connection.receive_data(b"trailing")) == []
         assert shown(events) == expected
         assert connection.data_to_send() == answers
 
@@ -755,7 +761,7 @@ def test_anything_gives_events(stream: list[bytes], data: st.DataObject) -> None
     events = []
     start = 0
     for place in (*places, len(whole)):
-        events += connection.receive_data(whole[start:place])
+        events += list(connection.receive_data(whole[start:place]))
         start = place
     check_events(events)
     declined = [event for event in events if isinstance(event, Fault) and event.answered]
@@ -764,7 +770,7 @@ def test_anything_gives_events(stream: list[bytes], data: st.DataObject) -> None
     assert len(answers) == len(declined)
     assert all(answer.endswith(b":false:") for answer in answers)
     if not any(isinstance(event, Fault) and event.fatal for event in events):
-        assert shown(other.receive_data(whole)) == shown(events)
+        assert shown(list(other.receive_data(whole))) == shown(events)
     brought = [event.ticket for event in events if isinstance(event, Reply)]
     waited_for = {State.ATTACHED: 8, State.QUITTING: 9, State.CLOSED: 0}[state]
     assert len(brought) + len(connection.receive_eof()) == waited_for
@@ -775,7 +781,7 @@ class Ledger(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.connection = Connection[str]()
+        self.connection = connection_of()
         self.open: set[str] = set()
         self.owed = 0
         self.tickets: set[str] = set()
@@ -843,8 +849,8 @@ TestLedger.settings = settings(deadline=None, stateful_step_count=20)
 
 
 def test_commands_are_open_until_their_replies() -> None:
-    connection: Connection[str] = Connection()
+    connection: Connection[str, Frame] = connection_of()
     connection.send(Watch("a"), "ticket")
     assert connection.open_commands == 1
-    connection.receive_data(b"%%<watch:a:true\n")
+    assert len(list(connection.receive_data(b"%%<watch:a:true\n"))) == 1
     assert connection.open_commands == 0

@@ -307,7 +307,7 @@ def test_nul_inside_a_line_is_an_error(line: bytes) -> None:
     [
         ("n" * 256, "", ""),
         ("n" * 257, "", "a long name in '%%>"),
-        ("n", ":a" * 1025, "more than 1024 parameters in '%%>"),
+        ("n", ":a=" * 1025, "more than 1024 parameters in '%%>"),
         ("n", ":" + "a" * 257, "a name of more than 256 characters in '%%>"),
         ("n", ":a=" + "b" * 65537, "a value of more than 65536 characters in '%%>"),
     ],

@@ -174,11 +174,16 @@ def check_from_engine(text: str) -> None:
         RemoteProtocolError: an escape that the engine does not write.
     """
     place = text.find("%")
-    last = len(text) - 1
-    while place >= 0:
-        if place == last or text[place + 1] not in _MAY_FOLLOW:
-            raise RemoteProtocolError(f"malformed escape at {place} of {shown(text)}")
-        place = text.find("%", place + 2)
+    try:
+        while place >= 0:
+            if text[place + 1] not in _MAY_FOLLOW:
+                break
+            place = text.find("%", place + 2)
+        else:
+            return
+    except IndexError:
+        pass  # nothing follows
+    raise RemoteProtocolError(f"malformed escape at {place} of {shown(text)}")
 
 
 def unescape_until_fault(text: str) -> str:

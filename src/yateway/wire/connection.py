@@ -21,25 +21,24 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from ..errors import LocalProtocolError, RemoteProtocolError, shown
 from .buffer import BUFSIZE_DEFAULT, BUFSIZE_MAX, BUFSIZE_MIN, LINE_LIMIT, LineBuffer
 from .codec import c_integer
 from .frames import (
-    Answer,
     Connect,
     EngineFrame,
+    EngineReply,
     ErrorIn,
     Install,
     Installed,
     ModuleFrame,
     Quit,
     QuitDone,
-    Request,
     SetLocal,
     SetLocalDone,
     Uninstall,
@@ -50,12 +49,22 @@ from .frames import (
     Watched,
     answer_text,
     check_line,
+    request_text,
 )
 from .reading import from_engine, message_id
 
 __all__ = ["Connection", "Event", "Fault", "Reply", "State"]
 
+
+class Addressed(Protocol):
+    """What stands for a message of the engine has the message's id."""
+
+    @property
+    def id(self) -> str: ...
+
+
 Ticket = TypeVar("Ticket")
+Carried = TypeVar("Carried", bound=Addressed)
 
 
 class State(enum.Enum):
@@ -67,7 +76,7 @@ class State(enum.Enum):
     CLOSED = enum.auto()
 
 
-class Reply(NamedTuple, Generic[Ticket]):
+class Reply(NamedTuple, Generic[Ticket, Carried]):
     """The engine replied to what was sent with `ticket`.
 
     `frame` is `ErrorIn` when the engine could not read our line, and a `RemoteProtocolError` when
@@ -75,7 +84,7 @@ class Reply(NamedTuple, Generic[Ticket]):
     """
 
     ticket: Ticket
-    frame: EngineFrame | RemoteProtocolError
+    frame: EngineReply | Carried | RemoteProtocolError
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +101,11 @@ class Fault:
     fatal: bool = False
 
 
-Event: TypeAlias = Request | Answer | Reply[Ticket] | Fault
-"""A `Request` to answer, an `Answer` (the notification of a watched message), a reply, a fault."""
+Event: TypeAlias = Reply[Ticket, Carried] | Carried | Fault
+"""A reply, a message that came, a fault.
+
+A message with an id is a request to answer, one without is told of after its dispatch.
+"""
 
 _USABLE = (State.OPEN, State.ATTACHED)
 
@@ -108,10 +120,12 @@ _REPLIES: dict[type, type] = {
 }
 
 
-class Connection(Generic[Ticket]):
+class Connection(Generic[Ticket, Carried]):
     """The module's end of one connection.
 
     Args:
+        request, answer: what makes of the fields of a message's line what the events carry, for
+            example `Request` and `Answer`, so that nothing has to be made twice.
         limit: longest line read from the engine, in bytes.
 
     Attributes:
@@ -120,7 +134,13 @@ class Connection(Generic[Ticket]):
         unsent: how many bytes are queued.
     """
 
-    def __init__(self, limit: int = LINE_LIMIT) -> None:
+    def __init__(
+        self,
+        request: Callable[[str, int, str, str, str], Carried],
+        answer: Callable[[str, bool, str, str, str], Carried],
+        limit: int = LINE_LIMIT,
+    ) -> None:
+        self._make = request, answer
         self.state = State.OPEN
         self.bufsize = BUFSIZE_DEFAULT
         self.unsent = 0
@@ -202,7 +222,7 @@ class Connection(Generic[Ticket]):
         """
         id_ = str(next(self._ids))
         # Not by `send`: what it asks of a command does not concern a message.
-        self._queue(Request(id_, time, name, retvalue, params).text())
+        self._queue(request_text(id_, time, name, retvalue, params))
         self.state = State.ATTACHED
         self._dispatched[id_] = ticket
         return id_
@@ -241,28 +261,36 @@ class Connection(Generic[Ticket]):
 
     # In
 
-    def receive_data(self, data: bytes) -> Iterator[Event[Ticket]]:
+    def receive_data(self, data: bytes) -> Iterator[Event[Ticket, Carried]]:
         """Take bytes from the engine and yield the events they complete, in order.
 
         Each is to be handled before the next is asked for, and all are to be asked for.
         """
-        requests = self._open
+        requests, (request, answer) = self._open, self._make
         try:
             for line in self._buffer.feed(data):
                 try:
-                    frame = from_engine(line)
+                    frame = from_engine(line, request, answer)
                 except RemoteProtocolError as error:
                     yield self._unreadable(error)
                     continue
-                # What nearly all lines are is seen here: it saves a call.
-                kind = type(frame)
-                if kind is Request and (id_ := frame[0]) and id_ not in requests:
-                    requests.add(id_)
-                    yield frame
-                elif kind is Answer and not frame[0]:
-                    # A notification; a watched engine sends more of them than of all else.
-                    yield frame
-                elif (event := self._received(frame)) is not None:
+                # What nearly all lines are is seen here and at one glance.
+                if line[2] == ">":
+                    message = cast(Carried, frame)
+                    if message.id and message.id not in requests:
+                        requests.add(message.id)
+                        yield message
+                    else:
+                        yield self._unanswerable(message.id, line)
+                elif line[3] == "m":
+                    message = cast(Carried, frame)
+                    if not message.id:
+                        yield message
+                    elif message.id in self._dispatched:
+                        yield Reply(self._dispatched.pop(message.id), message)
+                    else:
+                        yield _stray(line, "no message of ours waits for this answer")
+                elif (event := self._replied(cast(EngineReply, frame), line)) is not None:
                     yield event
         except RemoteProtocolError as error:
             yield Fault(error, fatal=True)
@@ -278,26 +306,22 @@ class Connection(Generic[Ticket]):
         self._out.clear()
         return tickets
 
-    def _received(self, frame: EngineFrame) -> Event[Ticket] | None:
-        if isinstance(frame, Request):
-            if not frame.id:
-                return self._stray(frame, "a request without an id cannot be answered")
-            # Each of the two is owed one answer; the ledger keeps the first.
-            error = RemoteProtocolError(f"request id {shown(frame.id)} is already open")
-            return self._declined(frame.id, error)
-        if isinstance(frame, Answer):
-            if frame.id in self._dispatched:
-                return Reply(self._dispatched.pop(frame.id), frame)
-            return self._stray(frame, "no message of ours waits for this answer")
+    def _unanswerable(self, id_: str, line: str) -> Fault:
+        if not id_:
+            return _stray(line, "a request without an id cannot be answered")
+        # Each of the two is owed one answer; the ledger keeps the first.
+        return self._declined(id_, RemoteProtocolError(f"request id {shown(id_)} is already open"))
+
+    def _replied(self, frame: EngineReply, line: str) -> Reply[Ticket, Carried] | Fault | None:
         if isinstance(frame, ErrorIn):
-            return self._error_in(frame)
+            return self._error_in(frame, line)
         for position, (command, ticket) in enumerate(self._commands):
             if _REPLIES[type(command)] is type(frame) and _name(command) == _name(frame):
                 del self._commands[position]
                 return Reply(ticket, frame)
-        return self._stray(frame, "nothing of ours waits for this reply")
+        return _stray(line, "nothing of ours waits for this reply")
 
-    def _error_in(self, frame: ErrorIn) -> Event[Ticket] | None:
+    def _error_in(self, frame: ErrorIn, line: str) -> Reply[Ticket, Carried] | Fault | None:
         if frame.line.startswith("%%>connect:"):
             # The listener has a role of its own; everything else works (engine.md part 1).
             return None
@@ -308,29 +332,29 @@ class Connection(Generic[Ticket]):
         id_ = message_id(frame.line)
         if id_ in self._dispatched:
             return Reply(self._dispatched.pop(id_), frame)
-        return self._stray(frame, "the engine could not read a line of ours")
+        return _stray(line, "the engine could not read a line of ours")
 
     def _declined(self, id_: str, error: RemoteProtocolError) -> Fault:
         """Queue `false` for a request that nobody will see."""
         if id_:
             try:
-                self._queue(Answer(id_, processed=False).text())
+                self._queue(answer_text(id_, False, "", None, ""))
                 return Fault(error, answered=True)
             except LocalProtocolError:
                 pass  # an id longer than our lines may be, or we have said quit
         return Fault(error, fatal=True)
 
-    def _stray(self, frame: EngineFrame, reason: str) -> Fault:
-        line = frame.text()
-        return Fault(RemoteProtocolError(f"{reason}: {shown(line)}", line=line))
-
-    def _unreadable(self, error: RemoteProtocolError) -> Fault | Reply[Ticket]:
+    def _unreadable(self, error: RemoteProtocolError) -> Fault | Reply[Ticket, Carried]:
         id_ = message_id(error.line)
         if error.line.partition(":")[0] == "%%>message":
             return self._declined(id_, error)
         if id_ in self._dispatched:
             return Reply(self._dispatched.pop(id_), error)
         return Fault(error)
+
+
+def _stray(line: str, reason: str) -> Fault:
+    return Fault(RemoteProtocolError(f"{reason}: {shown(line)}", line=line))
 
 
 def _name(frame: ModuleFrame | EngineFrame) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar, overload
 
 from ..errors import RemoteProtocolError, shown
 from .codec import (
@@ -28,6 +29,7 @@ from .frames import (
     Connect,
     Debug,
     EngineFrame,
+    EngineReply,
     ErrorIn,
     Install,
     Installed,
@@ -44,8 +46,6 @@ from .frames import (
     Unwatched,
     Watch,
     Watched,
-    new_answer,
-    new_request,
 )
 from .params import NAME_LIMIT, encode_params, excess
 
@@ -56,14 +56,30 @@ __all__ = ["from_engine", "from_module", "message_id"]
 DEBUG_TEST = 1
 DEBUG_ALL = 10
 
+_R = TypeVar("_R")
+_A = TypeVar("_A")
+
 # All messages of a second bear the same number.
 _SECONDS: Memo[str, int] = Memo(int)
 
 # Lines of an engine, as a module reads them
 
 
-def from_engine(line: str) -> EngineFrame:
+@overload
+def from_engine(line: str) -> EngineFrame: ...
+@overload
+def from_engine(
+    line: str,
+    request: Callable[[str, int, str, str, str], _R],
+    answer: Callable[[str, bool, str, str, str], _A],
+) -> EngineReply | _R | _A: ...
+def from_engine(
+    line: str, request: Callable[..., Any] = Request, answer: Callable[..., Any] = Answer
+) -> Any:
     """Read one line that an engine sent.
+
+    Args:
+        request, answer: what makes of the fields of such a line what is returned for it.
 
     Raises:
         RemoteProtocolError: it is no line of the protocol; `line` holds it.
@@ -91,8 +107,8 @@ def from_engine(line: str) -> EngineFrame:
             id_, name = unescape_from_engine(id_), unescape_from_engine(name)
             retvalue = unescape_from_engine(retvalue)
         if keyword == "%%>message":
-            return new_request((id_, _SECONDS[second], name, retvalue, params))
-        return new_answer((id_, second == "true" or _flag(second), name, retvalue, params))
+            return request(id_, _SECONDS[second], name, retvalue, params)
+        return answer(id_, second == "true" or _flag(second), name, retvalue, params)
     except ValueError:
         raise RemoteProtocolError(f"cannot read {shown(line)}", line=line) from None
     except RemoteProtocolError as error:
@@ -108,7 +124,7 @@ def _check_size(line: str, name: str, params: str) -> None:
         raise RemoteProtocolError(f"{what} in {shown(line)}", line=line)
 
 
-def _engine_reply(text: str, keyword: str, rest: str) -> EngineFrame:
+def _engine_reply(text: str, keyword: str, rest: str) -> EngineReply:
     if keyword in ("%%<install", "%%<uninstall"):
         # An uninstall takes its name as it is, colons included, and replies with it.
         priority, name = rest.split(":", 1)
