@@ -86,9 +86,9 @@ class Ledger:
                 self.connection.answer(id_, processed, "", retvalue)
             except LocalProtocolError:
                 # Where it cannot be sent it stays open, unless the connection is over.
-                assert self.connection.is_open(id_)
+                assert id_ in self.connection.requests
                 self.connection.answer(id_, processed=False)
-            assert not self.connection.is_open(id_)
+            assert id_ not in self.connection.requests
             self.handed_out.remove(id_)
 
     def _receive(self, data: bytes) -> None:
@@ -96,7 +96,7 @@ class Ledger:
             match event:
                 case Request(id=id_):
                     assert id_
-                    assert self.connection.is_open(id_)
+                    assert id_ in self.connection.requests
                     self.handed_out.append(id_)
                     self.owed[id_] += 1
                 case Reply(ticket=ticket):
@@ -107,7 +107,7 @@ class Ledger:
                 case _:
                     assert isinstance(event, Answer)
                     assert not event.id
-        assert self.connection.open_requests == len(set(self.handed_out))
+        assert len(self.connection.requests) == len(set(self.handed_out))
 
     def _sent(self) -> None:
         data = self.connection.data_to_send()
@@ -131,7 +131,7 @@ class Ledger:
         assert all(count == 1 for count in self.tickets.values())
         assert self.tickets.total() == self.given
         assert self.connection.data_to_send() == b""
-        assert self.connection.open_requests == 0
+        assert len(self.connection.requests) == 0
 
 
 def check(data: bytes) -> None:

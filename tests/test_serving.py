@@ -56,7 +56,7 @@ async def served(
     running = asyncio.create_task(it.link.run())
     try:
         yield it
-        assert it.link.open_requests == 0
+        assert it.link.requests == set()
     finally:
         await it.server.close()
         it.link.abort()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from .deadlines import Deadlines
@@ -56,6 +56,7 @@ class Link:
     Attributes:
         faults: how many lines could not be used.
         heard: when something came last, by the clock of the event loop; at first, now.
+        requests: the ids of the requests that wait for their answer.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Link:
         self._connection: Connection[Waiter, Message] = Connection(
             Message.received, Message.received
         )
+        self.requests: Collection[str] = self._connection.requests
         self._on_request = on_request
         self._on_notification = on_notification
         self._close_limit = close_limit or RateLimit(1.0, self._loop.time)
@@ -97,11 +99,6 @@ class Link:
     def usable(self) -> bool:
         """Whether lines may still be sent."""
         return self._connection.usable
-
-    @property
-    def open_requests(self) -> int:
-        """How many requests of the engine wait for our answer."""
-        return self._connection.open_requests
 
     @property
     def settled(self) -> bool:
@@ -151,10 +148,6 @@ class Link:
 
     # Answers
 
-    def is_open(self, message: Message) -> bool:
-        """Tell whether a request still waits for its answer."""
-        return self._connection.is_open(message.id)
-
     def finish(self, message: Message, processed: bool) -> None:
         """Answer a request with what was changed in its message; the write follows in a batch.
 
@@ -166,7 +159,7 @@ class Link:
             name, retvalue, params = message.news()
             self._connection.answer(message.id, processed, name, retvalue, params)
         except LocalProtocolError:
-            if self.is_open(message):
+            if message.id in self.requests:
                 self._connection.answer(message.id, processed=False)
             raise
         finally:

@@ -93,8 +93,7 @@ class Server:
         self._on_fatal = on_fatal
         self._held: set[_Pending] = set()
         self._deadlines: Deadlines[_Pending] = Deadlines(_Pending.expire)
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Future[None] | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self._slow_log: dict[str, RateLimit] = {}
         self._failure_log: dict[str, RateLimit] = {}
@@ -128,13 +127,13 @@ class Server:
         self.tasks.add(pending.task)
         if pending.open:
             self._held.add(pending)
-            self._idle.clear()
             self.limit_time(pending)
 
     def limit_time(self, pending: _Pending) -> None:
         """Give the handler that a held request waits for its time."""
         due = self._time() + (pending.handler.deadline or self.deadline)
-        self._deadlines.set(pending, min(due, pending.started + self.limit))
+        latest = pending.started + self.limit
+        self._deadlines.set(pending, due if due < latest else latest)
 
     def abandon(self) -> None:
         """Cancel what works on requests of links that have ended; nobody waits for it."""
@@ -143,7 +142,9 @@ class Server:
 
     async def finish(self) -> None:
         """Wait until every suspended request is answered; their deadlines bound this."""
-        await self._idle.wait()
+        if self._held:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
 
     async def close(self) -> None:
         """Cancel all work, also of handlers that answered early, and wait for its end."""
@@ -175,14 +176,20 @@ class Server:
             processed = begun = False
             try:
                 verdict = handler.function(message)
-                if type(verdict) not in _PLAIN and inspect.isawaitable(verdict):
+                if type(verdict) not in _PLAIN and (
+                    isinstance(verdict, CoroutineType) or inspect.isawaitable(verdict)
+                ):
                     # A request that is held already may go on to its next handler.
                     if position:
                         return index, verdict
                     if len(self._held) >= self._in_flight:
                         return self._shed(message, verdict)
                     begun = True
-                    verdict = self._begin(link, message, verdict, started)
+                    self._first_step = link, message, started
+                    message.answered_by(self)
+                    if not isinstance(verdict, CoroutineType):
+                        verdict = _awaited(verdict)
+                    verdict = self._starter.start(verdict)
                     if type(verdict) is Suspended:
                         return index, verdict
                 processed = handler.apply(verdict, message)
@@ -193,21 +200,11 @@ class Server:
                 self.failed(message, handler, error)
             finally:
                 self.running = self._first_step = None
-            if begun and not link.is_open(message):
+            if begun and message.id not in link.requests:
                 return None
             if processed:
                 return True
         return False
-
-    def _begin(
-        self, link: Link, message: Message, work: Awaitable[Verdict], started: float
-    ) -> Verdict | Suspended[Verdict]:
-        """Let a handler take its first step, in which it may already answer."""
-        self._first_step = link, message, started
-        message.answered_by(self)
-        if type(work) is not CoroutineType:
-            work = _awaited(work)
-        return self._starter.start(work)
 
     async def answer_message(self, message: Message, processed: bool) -> None:
         """Answer for a handler that takes its first step."""
@@ -240,8 +237,8 @@ class Server:
         """Forget a request that is answered; its task may go on."""
         self._deadlines.drop(pending)
         self._held.discard(pending)
-        if not self._held:
-            self._idle.set()
+        if self._idle is not None and not self._held and not self._idle.done():
+            self._idle.set_result(None)
 
     def expired(self, message: Message, handler: Handler) -> None:
         """Take back what a handler changed whose time is up, and report it."""
@@ -273,7 +270,7 @@ class Server:
     def give_up(self, link: Link, message: Message, handler: Handler, error: BaseException) -> None:
         """Answer `false`, then end the process with an error that must not be swallowed."""
         self.failed(message, handler, error)
-        if link.is_open(message):
+        if message.id in link.requests:
             link.finish(message, processed=False)
             link.flush()
         self._on_fatal(error)
@@ -344,14 +341,14 @@ class _Pending:
         self._handlers = handlers
         self._position, self._awaitable = waiting
         # It may have been answered in the first step; from then on its id may be another's.
-        self._settled = not link.is_open(message)
+        self._settled = message.id not in link.requests
         self.started = started
         message.answered_by(self)
 
     @property
     def open(self) -> bool:
         """Whether the engine still waits."""
-        return not self._settled and self._link.is_open(self._message)
+        return not self._settled and self._message.id in self._link.requests
 
     @property
     def handler(self) -> Handler:
@@ -416,7 +413,7 @@ class _Pending:
             return
         server = self._server
         server.settled(self)
-        if self._link.is_open(self._message):
+        if self._message.id in self._link.requests:
             server.answer(self._link, self._message, processed, self.handler, self.started)
         self._settled = True
 

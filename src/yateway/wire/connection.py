@@ -132,6 +132,7 @@ class Connection(Generic[Ticket, Carried]):
         state: where the connection is in its life.
         bufsize: the size in bytes of the engine's line buffer, as last asked for.
         unsent: how many bytes are queued.
+        requests: the ids of the requests that wait for our answer, for others to look at.
     """
 
     def __init__(
@@ -146,14 +147,14 @@ class Connection(Generic[Ticket, Carried]):
         self.unsent = 0
         self._buffer = LineBuffer(limit)
         self._out: list[str] = []
-        self._open: set[str] = set()
+        self.requests: set[str] = set()
         self._commands: deque[tuple[ModuleFrame, Ticket]] = deque()
         self._dispatched: dict[str, Ticket] = {}
         self._ids = count(1)
 
     def __repr__(self) -> str:
         return (
-            f"<Connection {self.state.name} requests={len(self._open)}"
+            f"<Connection {self.state.name} requests={len(self.requests)}"
             f" dispatched={len(self._dispatched)} commands={len(self._commands)}>"
         )
 
@@ -163,18 +164,9 @@ class Connection(Generic[Ticket, Carried]):
         return self.state in _USABLE
 
     @property
-    def open_requests(self) -> int:
-        """How many requests of the engine wait for our answer."""
-        return len(self._open)
-
-    @property
     def open_commands(self) -> int:
         """How many commands of ours wait for the engine's reply."""
         return len(self._commands)
-
-    def is_open(self, id: str) -> bool:
-        """Tell whether the request `id` still waits for our answer."""
-        return id in self._open
 
     # Out
 
@@ -241,10 +233,10 @@ class Connection(Generic[Ticket, Carried]):
             LocalProtocolError: the request is not open (a second answer, or an unknown id), or the
                 answer cannot be sent; in the latter case the request stays open.
         """
-        if id not in self._open:
+        if id not in self.requests:
             raise LocalProtocolError(f"request {shown(id)} is not open: answered already?")
         self._queue(answer_text(id, processed, name, retvalue, params))
-        self._open.remove(id)
+        self.requests.remove(id)
 
     def _queue(self, text: str) -> None:
         if self.state not in _USABLE:
@@ -266,7 +258,7 @@ class Connection(Generic[Ticket, Carried]):
 
         Each is to be handled before the next is asked for, and all are to be asked for.
         """
-        requests, (request, answer) = self._open, self._make
+        requests, (request, answer) = self.requests, self._make
         try:
             for line in self._buffer.feed(data):
                 try:
@@ -302,7 +294,7 @@ class Connection(Generic[Ticket, Carried]):
         tickets += self._dispatched.values()
         self._commands.clear()
         self._dispatched.clear()
-        self._open.clear()
+        self.requests.clear()
         self._out.clear()
         return tickets
 

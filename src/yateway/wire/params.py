@@ -64,22 +64,24 @@ def excess(params: str) -> str:
     # So many do not fit into less: with a value each takes three, and without one it is none.
     if end > 3 * COUNT_LIMIT and params.count(":") > COUNT_LIMIT:
         return f"more than {COUNT_LIMIT} parameters"
-    place = 0
-    last_colon = params.rfind
-    while end - place > NAME_LIMIT + 1:
-        # What ends within reach cannot have too long a name, so that only the last end counts.
-        following = last_colon(":", place + 1, place + NAME_LIMIT + 2)
+    # From colon to colon, always the farthest that a name may reach: what ends before it is short.
+    place, last, farthest = 0, params.rfind(":"), params.rfind
+    while place < last:
+        following = farthest(":", place + 1, place + NAME_LIMIT + 2)
         if following < 0:
-            equals = params.find("=", place + 1, place + NAME_LIMIT + 2)
-            if equals < 0:
-                return f"a name of more than {NAME_LIMIT} characters"
-            following = params.find(":", equals)
-            if following < 0:
-                following = end
-            if following - equals - 1 > VALUE_LIMIT:
-                return f"a value of more than {VALUE_LIMIT} characters"
+            following = params.find(":", place + 1)
+            if fault := _excess_of_one(params[place + 1 : following]):
+                return fault
         place = following
-    return ""
+    return _excess_of_one(params[place + 1 :])
+
+
+def _excess_of_one(param: str) -> str:
+    """Return what a parameter that may be too long has too much of."""
+    name, _, value = param.partition("=")
+    if len(name) > NAME_LIMIT:
+        return f"a name of more than {NAME_LIMIT} characters"
+    return f"a value of more than {VALUE_LIMIT} characters" if len(value) > VALUE_LIMIT else ""
 
 
 def decode_params(params: str) -> Iterator[tuple[str, str | None]]:
