@@ -16,7 +16,12 @@ from yateway.transport import opener_of
 
 from .asking import handling, lone
 
-LIBRARIES = ("yateway", "python_yate")
+#: As functions of `latency_subjects.py` are called.
+LIBRARIES = {
+    "yateway": "yateway",
+    "no_quickack": "yateway without TCP_QUICKACK",
+    "python_yate": "python-yate",
+}
 KINDS = ("unix", "tcp")
 
 
@@ -58,9 +63,9 @@ def show(times: dict[str, list[float]]) -> None:
     Means, because a time is a matter of one or two polls of 5 ms, between which medians jump.
     """
     print("\na lone request through the real engine, milliseconds")
-    for library in LIBRARIES:
+    for library, name in LIBRARIES.items():
         means = {kind: statistics.mean(times[f"{library} {kind}"]) for kind in KINDS}
         print(
-            f"  {library.replace('_', '-'):12} UNIX {means['unix']:6.2f}"
+            f"  {name:30} UNIX {means['unix']:6.2f}"
             f"   TCP {means['tcp']:6.2f}   TCP / UNIX {means['tcp'] / means['unix']:5.2f}"
         )

@@ -17,6 +17,14 @@ def yateway(url: str) -> None:
     module.run(url)
 
 
+def no_quickack(url: str) -> None:
+    """A Module as on a platform that has no TCP_QUICKACK."""
+    from yateway import transport
+
+    transport._QUICKACK = None
+    yateway(url)
+
+
 def python_yate(url: str) -> None:
     """python-yate."""
     from yate.asyncio import YateAsync
@@ -33,4 +41,5 @@ def python_yate(url: str) -> None:
 
 
 if __name__ == "__main__":
-    {"yateway": yateway, "python_yate": python_yate}[sys.argv[1]](sys.argv[2])
+    subjects = {"yateway": yateway, "no_quickack": no_quickack, "python_yate": python_yate}
+    subjects[sys.argv[1]](sys.argv[2])

@@ -456,10 +456,10 @@ async def test_nothing_is_acknowledged_over_a_unix_socket(
         assert quickacks == []
 
 
-async def test_a_platform_without_quickack_works(
+async def test_without_quickack_an_empty_line_acknowledges(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where the option does not exist it is not set."""
+    """Where the option does not exist it is not set: what ends within a line is answered by LF."""
     told: list[int] = []
     original = socket.socket.setsockopt
 
@@ -468,11 +468,40 @@ async def test_a_platform_without_quickack_works(
         original(self, level, option, value)
 
     monkeypatch.setattr(transport_module, "_QUICKACK", None)
-    async with connected("127.0.0.1", tmp_path) as (near, _, writer):
+    async with connected("127.0.0.1", tmp_path) as (near, reader, writer):
         monkeypatch.setattr(socket.socket, "setsockopt", setsockopt)
+        for piece in (b"%%>message:1", b":1:a:\n", b"%%>message:2:1:a:\n", b"%%"):
+            writer.write(piece)
+            assert await near.receive() == piece
+        assert told == []
+        near.write(b"answer")
+        assert await reader.readexactly(8) == b"\n\nanswer"
+
+
+async def test_a_unix_socket_needs_no_acknowledgement(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is sent for a piece of a line there, nor by the side that accepted."""
+    monkeypatch.setattr(transport_module, "_QUICKACK", None)
+    async with connected("unix", tmp_path) as (near, reader, writer):
         writer.write(b"x")
         assert await near.receive() == b"x"
-        assert told == []
+        near.write(b"answer")
+        assert await reader.readexactly(6) == b"answer"
+    accepted: asyncio.Queue[Transport] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    factory = wrap_sockets(lambda: "accepted", accepted.put_nowait)
+    server = await loop.create_server(factory, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        end = await accepted.get()
+        writer.write(b"x")
+        assert await end.receive() == b"x"
+        end.write(b"answer")
+        assert await reader.readexactly(6) == b"answer"
+        writer.close()
+        end.abort()
+        await end.close()
 
 
 @needs_quickack
