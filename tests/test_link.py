@@ -319,6 +319,7 @@ async def test_it_tells_what_it_is() -> None:
     async with attached() as it:
         assert it.link.name == "memory:test"
         assert not it.link.single
+        assert it.link.usable
         assert repr(it.link) == (
             "<Link memory:test <Connection OPEN requests=0 dispatched=0 commands=0>>"
         )

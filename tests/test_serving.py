@@ -633,6 +633,24 @@ async def test_the_end_waits_for_answers_but_not_for_the_stubborn() -> None:
         await it.server.close()
 
 
+async def test_the_end_comes_with_the_last_answer() -> None:
+    """Of several that are held, whether they answer, fail or are cut at their deadline."""
+
+    async def slow(message: Message) -> bool:
+        await asyncio.sleep(float(message["s"]))
+        return True
+
+    async with served(slow) as it:
+        for seconds in ("1", "0.5", "9"):
+            it.ask(f":s={seconds}")
+        await asyncio.sleep(0.1)
+        started = asyncio.get_running_loop().time()
+        await it.server.finish()
+        assert asyncio.get_running_loop().time() - started == pytest.approx(1.9)
+        assert len(await it.far.hear(3)) == 3
+        await it.server.finish()
+
+
 async def test_an_awaitable_that_is_no_coroutine_is_awaited() -> None:
     """A plain function may return a future; it is bounded all the same."""
 

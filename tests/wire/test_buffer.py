@@ -18,6 +18,7 @@ from yateway.wire.buffer import (
     BUFSIZE_MAX,
     BUFSIZE_MIN,
     LINE_LIMIT,
+    LONG,
     EngineLineBuffer,
     LineBuffer,
 )
@@ -143,6 +144,14 @@ def test_there_is_no_cliff_at_64_kib(length: int) -> None:
     line = b"x" * length
     for pieces in ([line + b"\n"], [line, b"\n"], [line[:9], line[9:] + b"\n"]):
         assert feed(LineBuffer(), *pieces) == [line]
+
+
+def test_long_lines_are_cut_one_by_one() -> None:
+    """They are the same lines, empty ones left out, however the bytes come."""
+    long = b"x" * LONG
+    stream = long + b"\n\n\n" + long + b"y\nshort\n\n"
+    for pieces in every_way_to_cut(stream):
+        assert feed(LineBuffer(), *pieces) == [long, long + b"y", b"short"]
 
 
 @pytest.mark.parametrize("end", [b"\n", b""])
