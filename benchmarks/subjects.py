@@ -77,7 +77,10 @@ def _suspending(module: Any) -> None:
 
 def _watching(module: Any) -> None:
     _plain(module)
-    module.watcher("call.answered")(_fits)
+
+    @module.watcher("call.answered")  # type: ignore[untyped-decorator]
+    def look(message: Any) -> None:
+        message.get("called")
 
 
 def _dispatching(module: Any) -> None:

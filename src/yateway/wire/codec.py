@@ -45,7 +45,7 @@ _CONTROL = re.compile(r"[\x00-\x1f]")
 _SPECIAL = re.compile(r"%([A-_z%])?|[\x00-\x1f]")
 # What it writes: also %}.
 _WRITTEN = re.compile(r"%([A-_z%}])?")
-_MAY_FOLLOW = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_z%}")
+_SUSPECT = re.compile(r"%(?![A-_z%}])")
 
 _C_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 INT_MAX = 2**31 - 1
@@ -165,25 +165,14 @@ def unescape_from_engine(text: str) -> str:
 
 
 def check_from_engine(text: str) -> None:
-    """Refuse what `unescape_from_engine` could not read, without building anything.
-
-    A line has few escapes or none: looking from one to the next costs a tenth of what reading every
-    character does (0.3 against 4 microseconds for 2 kB).
+    """Refuse what `unescape_from_engine` could not read, mostly without building anything.
 
     Raises:
         RemoteProtocolError: an escape that the engine does not write.
     """
-    place = text.find("%")
-    try:
-        while place >= 0:
-            if text[place + 1] not in _MAY_FOLLOW:
-                break
-            place = text.find("%", place + 2)
-        else:
-            return
-    except IndexError:
-        pass  # nothing follows
-    raise RemoteProtocolError(f"malformed escape at {place} of {shown(text)}")
+    # A percent before something else may still be the second of two.
+    if _SUSPECT.search(text):
+        unescape_from_engine(text)
 
 
 def unescape_until_fault(text: str) -> str:
