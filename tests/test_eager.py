@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -32,7 +33,7 @@ def start(
         return None
 
     async def rest() -> None:
-        await result
+        await result.rest()
 
     return result.drive(rest(), name)
 
@@ -414,3 +415,28 @@ async def test_a_driver_is_closed_with_its_coroutine() -> None:
         await task
     start(starter, work(False), "work")
     drivers[1].close()
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+async def test_nothing_is_left_for_the_collector(suspend: bool) -> None:
+    """Task and coroutine go with their last reference: a collection would take its time later."""
+    starter, seen = Starter(), []
+
+    async def work() -> None:
+        seen.append(weakref.ref(current()))
+        if suspend:
+            await asyncio.sleep(1)
+
+    gc.collect()
+    gc.disable()
+    try:
+        task = start(starter, work())
+        if task is not None:
+            await task
+            del task
+        # Another turn: the starter holds on to the task that stands ready.
+        start(starter, asyncio.sleep(0, None))
+        await asyncio.sleep(2)
+        assert seen[0]() is None
+    finally:
+        gc.enable()

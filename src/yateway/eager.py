@@ -14,6 +14,7 @@ Python 3.12 has eager tasks of its own, but makes one for each coroutine all the
 from __future__ import annotations
 
 import asyncio
+import types
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Coroutine, Generator
 from contextvars import copy_context
@@ -72,12 +73,12 @@ class Starter:
 class Suspended(Coroutine[Any, None, Any], Generic[_T]):
     """A coroutine that has suspended in its first step, and the task that goes on with it.
 
-    To be awaited in what is given to `drive`: there it goes on where it was.
+    What `drive` is given awaits `rest()`: there the coroutine goes on where it was.
 
     For the task it is the coroutine that is run: of whatever `drive` was given, or of nothing.
 
     Attributes:
-        task: which goes on; none any more at the end, so that no garbage is left in a circle.
+        task: which goes on; from `drive` on it is the caller's, so that there is no circle.
         context: in which the task and all first steps run.
         begun: the task has taken its first step, and with it the turn of the loop is over.
     """
@@ -87,8 +88,8 @@ class Suspended(Coroutine[Any, None, Any], Generic[_T]):
         "_cancelled",
         "_clean",
         "_coroutine",
-        "_rest",
         "_unmarked",
+        "_work",
         "begun",
         "context",
         "task",
@@ -101,7 +102,7 @@ class Suspended(Coroutine[Any, None, Any], Generic[_T]):
         self._coroutine: Coroutine[Any, Any, _T] | None = None
         self._awaited: Any = None
         self._cancelled: BaseException | None = None
-        self._rest: Coroutine[Any, Any, None] | None = None
+        self._work: Coroutine[Any, Any, None] | None = None
         # Not by the loop's factory, which may start it eagerly or call for another kind of task.
         self.task: asyncio.Task[None] = asyncio.Task(
             self, loop=loop, name="yateway", context=self.context
@@ -112,34 +113,29 @@ class Suspended(Coroutine[Any, None, Any], Generic[_T]):
         """Keep a coroutine that has suspended, and what it waits for."""
         self._coroutine = coroutine
         self._awaited = awaited
-        if asyncio.isfuture(awaited):
+        if awaited is not None and asyncio.isfuture(awaited):
             # The sign by which a task knows that a future is meant for it; another task may begin
             # to wait for this one before ours takes its first step.
             awaited._asyncio_future_blocking = False
 
-    def drive(self, rest: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Let the task run `rest`, which awaits this, and give it a name."""
-        self._rest = rest
-        self.task.set_name(name)
-        return self.task
-
-    def marked(self) -> bool:
-        """Tell whether a coroutine has left something on the task that another could see."""
+    def drive(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Let the task run `work`, which awaits `rest()`, and give it a name."""
+        self._work = work
         task = self.task
-        return (
-            (getrefcount(task) - 1, getweakrefcount(task)) != self._unmarked
-            or task.cancelling() > 0
-            or self.context != self._clean
-        )
+        del self.task
+        task.set_name(name)
+        return task
 
-    def __await__(self) -> Generator[Any, Any, _T]:
+    @types.coroutine
+    def rest(self) -> Generator[Any, Any, _T]:
+        """Go on with the coroutine; return or raise what it does."""
         coroutine, awaited, cancelled = self._coroutine, self._awaited, self._cancelled
         assert coroutine is not None
         try:
             if cancelled is None:
                 if awaited is None:
                     # It has asked for one turn of the loop, and that is over.
-                    return (yield from coroutine.__await__())
+                    return (yield from coroutine)  # type: ignore[no-any-return]
             # As a task that is cancelled does with what it waits for.
             elif not (asyncio.isfuture(awaited) and awaited.cancel(*cancelled.args)):
                 awaited = coroutine.throw(cancelled)
@@ -151,46 +147,49 @@ class Suspended(Coroutine[Any, None, Any], Generic[_T]):
                 except BaseException as error:
                     awaited = coroutine.throw(error)
                 else:
-                    return (yield from coroutine.__await__())
+                    return (yield from coroutine)  # type: ignore[no-any-return]
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
         finally:
             self._coroutine = self._awaited = None
 
+    def marked(self) -> bool:
+        """Tell whether a coroutine has left something on the task that another could see."""
+        task = self.task
+        return (
+            (getrefcount(task) - 1, getweakrefcount(task)) != self._unmarked
+            or task.cancelling() > 0
+            or self.context != self._clean
+        )
+
     # What a task asks of its coroutine
 
     def send(self, value: None) -> object:
         self.begun = True
-        try:
-            if self._rest is None:
-                raise StopIteration
-            return self._rest.send(None)
-        except BaseException:
-            self._end()
-            raise
+        if self._work is None:
+            del self.task
+            raise StopIteration
+        return self._work.send(None)
 
     def throw(self, error: Any, value: Any = None, traceback: Any = None) -> object:
-        if not self.begun and self._rest is not None:
+        first, self.begun = not self.begun, True
+        if self._work is None:
+            del self.task
+            raise error
+        if first:
+            # There is nothing yet that could be thrown into: `rest` does it.
             self._cancelled = error
-            return self.send(None)
-        self.begun = True
-        try:
-            if self._rest is None:
-                raise error
-            return self._rest.throw(error)
-        except BaseException:
-            self._end()
-            raise
+            return self._work.send(None)
+        return self._work.throw(error)
 
     def close(self) -> None:
-        for coroutine in (self._rest, self._coroutine):
+        for coroutine in (self._work, self._coroutine):
             if coroutine is not None:
                 coroutine.close()
 
+    def __await__(self) -> Generator[Any, Any, None]:
+        raise NotImplementedError("only a task runs this: await `rest()`")
+
     def __getattr__(self, name: str) -> Any:
         # Where the coroutine stands (`cr_frame`), for whoever prints tasks.
-        return getattr(self._coroutine or self._rest, name)
-
-    def _end(self) -> None:
-        self._rest = None
-        del self.task
+        return getattr(self._coroutine or self._work, name)

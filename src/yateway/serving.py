@@ -118,16 +118,15 @@ class Server:
         if type(outcome) is bool:
             self.answer(link, message, outcome, self._asked, started)
         elif outcome is not None:
-            self._hold(_Pending(self, link, message, handlers, outcome, started), outcome[1])
-
-    def _hold(self, pending: _Pending, suspended: Awaitable[Verdict]) -> None:
-        """Let a request wait for a handler that has suspended; from here on it has a deadline."""
-        assert isinstance(suspended, Suspended)
-        pending.task = suspended.drive(pending.run(), pending.handler.label)
-        self.tasks.add(pending.task)
-        if pending.open:
-            self._held.add(pending)
-            self.limit_time(pending)
+            position, suspended = outcome
+            assert isinstance(suspended, Suspended)
+            pending = _Pending(self, link, message, handlers, position, started)
+            pending.task = suspended.drive(pending.run(suspended.rest()), pending.handler.label)
+            self.tasks.add(pending.task)
+            if not pending.settled:
+                # From here on it has a deadline.
+                self._held.add(pending)
+                self.limit_time(pending)
 
     def limit_time(self, pending: _Pending) -> None:
         """Give the handler that a held request waits for its time."""
@@ -164,7 +163,8 @@ class Server:
     ) -> bool | tuple[int, Awaitable[Verdict]] | None:
         """Ask handlers from a position on; return what became of it, or where and what to await.
 
-        None means that the request was answered already.
+        The first to suspend is returned as `Suspended`; behind it there is a task already, and what
+        later ones return is returned as it is. None means that the request was answered already.
         """
         for index in range(position, len(handlers)):
             handler = handlers[index]
@@ -310,16 +310,16 @@ class _Pending:
     Attributes:
         task: what drives the handler.
         started: when the request came.
+        settled: nothing is to be answered any more.
     """
 
     __slots__ = (
-        "_awaitable",
         "_handlers",
         "_link",
         "_message",
         "_position",
         "_server",
-        "_settled",
+        "settled",
         "started",
         "task",
     )
@@ -332,23 +332,23 @@ class _Pending:
         link: Link,
         message: Message,
         handlers: Sequence[Handler],
-        waiting: tuple[int, Awaitable[Verdict]],
+        position: int,
         started: float,
     ) -> None:
         self._server = server
         self._link = link
         self._message = message
         self._handlers = handlers
-        self._position, self._awaitable = waiting
+        self._position = position
         # It may have been answered in the first step; from then on its id may be another's.
-        self._settled = message.id not in link.requests
+        self.settled = message.id not in link.requests
         self.started = started
         message.answered_by(self)
 
     @property
     def open(self) -> bool:
         """Whether the engine still waits."""
-        return not self._settled and self._message.id in self._link.requests
+        return not self.settled and self._message.id in self._link.requests
 
     @property
     def handler(self) -> Handler:
@@ -361,44 +361,42 @@ class _Pending:
             raise _answered_already(message)
         self._settle(processed)
 
-    async def run(self) -> None:
+    async def run(self, work: Awaitable[Verdict]) -> None:
         """Let the handler work to its end, ask the next ones, and answer."""
+        server, link, message = self._server, self._link, self._message
+        processed = False
         try:
-            self._settle(await self._work())
+            while True:
+                try:
+                    processed = self.handler.apply(await work, message)
+                except FATAL as error:
+                    server.give_up(link, message, self.handler, error)
+                    break
+                except asyncio.CancelledError:
+                    # Whoever cancelled wants the task gone.
+                    raise
+                except BaseException as error:
+                    server.failed(message, self.handler, error)
+                if processed or self.settled:
+                    break
+                outcome = server.ask(
+                    link, message, self._handlers, self.started, self._position + 1
+                )
+                if not isinstance(outcome, tuple):
+                    processed = bool(outcome)
+                    break
+                self._position, work = outcome
+                server.limit_time(self)
+            self._settle(processed)
         except asyncio.CancelledError:
-            # Whoever cancelled wants the task gone.
             raise
         except BaseException as error:
             logger.error("a request was served with a fault of yateway itself: %s", told(error))
         finally:
-            if not self._settled:
-                self._message.rollback()
+            if not self.settled:
+                message.rollback()
                 self._settle(False)
-            self._server.tasks.discard(self.task)
-
-    async def _work(self) -> bool:
-        server, link, message = self._server, self._link, self._message
-        while True:
-            handler = self.handler
-            try:
-                if handler.apply(await self._awaitable, message):
-                    return True
-            except FATAL as error:
-                server.give_up(link, message, handler, error)
-                return False
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:
-                server.failed(message, handler, error)
-            if self._settled:
-                # Answered early, or too late: there is nothing more to decide.
-                return False
-            position = self._position + 1
-            outcome = server.ask(link, message, self._handlers, self.started, position)
-            if not isinstance(outcome, tuple):
-                return bool(outcome)
-            self._position, self._awaitable = outcome
-            server.limit_time(self)
+            server.tasks.discard(self.task)
 
     def expire(self) -> None:
         """Answer `false` and cancel: the time is up."""
@@ -409,13 +407,13 @@ class _Pending:
 
     def _settle(self, processed: bool) -> None:
         """Answer, unless that was done already, early or at the deadline, or the link has ended."""
-        if self._settled:
+        if self.settled:
             return
         server = self._server
         server.settled(self)
         if self._message.id in self._link.requests:
             server.answer(self._link, self._message, processed, self.handler, self.started)
-        self._settled = True
+        self.settled = True
 
 
 async def _awaited(work: Awaitable[Verdict]) -> Verdict:
