@@ -15,6 +15,7 @@ from yateway.eager import Starter, Suspended
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
+sheet: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("sheet")
 word: contextvars.ContextVar[str] = contextvars.ContextVar("word", default="none")
 
 
@@ -197,11 +198,35 @@ def cancel(kept: list[object]) -> None:
     current().cancel()
 
 
-@pytest.mark.parametrize("mark", [keep, keep_weakly, cancel])
+def cancel_and_think_better_of_it(kept: list[object]) -> None:
+    current().cancel()
+    current().uncancel()
+
+
+def ask_to_be_told(kept: list[object]) -> None:
+    current().add_done_callback(kept.append)
+
+
+def set_what_compares_equal(kept: list[object]) -> None:
+    sheet.set({})
+
+
+MARKS = [
+    keep,
+    keep_weakly,
+    cancel,
+    cancel_and_think_better_of_it,
+    ask_to_be_told,
+    set_what_compares_equal,
+]
+
+
+@pytest.mark.parametrize("mark", MARKS)
 async def test_who_leaves_a_mark_on_the_task_has_it_alone(
     mark: Callable[[list[object]], None],
 ) -> None:
     """What one has done to its task must not reach another, now or later."""
+    sheet.set({})
     starter = Starter()
     seen: list[int] = []
     kept: list[object] = []
@@ -221,6 +246,27 @@ async def test_who_leaves_a_mark_on_the_task_has_it_alone(
     assert seen[0] != seen[1]
     await task
     assert seen[2] == 0
+
+
+class Incomparable:
+    """As an array: it does not say whether it equals another."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+async def test_values_of_context_variables_are_not_compared() -> None:
+    """What they make of it is not our business, and could raise."""
+    thing: contextvars.ContextVar[object] = contextvars.ContextVar("thing")
+    thing.set(Incomparable())
+
+    async def work() -> str:
+        thing.set(Incomparable())
+        return "done"
+
+    assert Starter().start(work()) == "done"
 
 
 async def test_a_done_callback_comes_when_the_turn_is_over() -> None:

@@ -284,6 +284,15 @@ async def test_a_second_unaddressable_request_within_a_second_is_only_counted() 
     await running
 
 
+async def test_a_line_that_is_too_long_always_closes_the_link() -> None:
+    """What came behind it is lost, and nobody could answer it: closing frees the engine (A1)."""
+    async with attached() as it:
+        it.link._close_limit.allow()
+        it.far.say(f"%%>message:1:1:a::x={'y' * 2**20}", "%%>message:2:1:a::")
+        while it.link.usable:
+            await asyncio.sleep(0)
+
+
 async def test_unknown_lines_are_logged_in_moderation_and_never_answered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -631,6 +632,98 @@ async def test_the_end_waits_for_answers_but_not_for_the_stubborn() -> None:
         assert asyncio.get_running_loop().time() - started == pytest.approx(0.5)
         await it.server.close()
         await it.server.close()
+
+
+@pytest.mark.parametrize("abandoned", [False, True])
+async def test_what_nobody_waits_for_is_held_until_its_deadline_at_most(abandoned: bool) -> None:
+    """Nor does a handler that refuses to be cancelled keep its place, and with it the end (D1)."""
+    cancelled = 0
+
+    async def stubborn(message: Message) -> None:
+        nonlocal cancelled
+        for _ in range(2 + abandoned):
+            try:
+                await asyncio.sleep(9000)
+            except asyncio.CancelledError:
+                cancelled += 1
+
+    async with served(stubborn) as it:
+        it.ask()
+        await asyncio.sleep(0.1)
+        it.far.close()
+        await asyncio.sleep(0.1)
+        if abandoned:
+            it.server.abandon()
+        await asyncio.wait_for(it.server.finish(), 2)
+        assert it.server.in_flight == 0
+        await asyncio.sleep(1)
+        assert cancelled == 1 + abandoned
+        assert it.server.counters.expired == 0
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+async def test_who_is_cancelled_ends_the_request(suspend: bool) -> None:
+    """At the first step and later: `false`, what it changed is taken back, nobody else is asked."""
+
+    async def gives_up(message: Message) -> None:
+        message["a"] = "spoiled"
+        if suspend:
+            await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    async def answers_and_gives_up(message: Message) -> None:
+        await message.answer(True)
+        raise asyncio.CancelledError
+
+    async with served(gives_up, sync("never")) as it:
+        assert await it.answer() == "false:"
+    async with served(answers_and_gives_up, sync("never")) as it:
+        assert await it.answer() == "true:"
+        await asyncio.sleep(1)
+        assert it.far.heard == []
+
+
+async def test_closing_the_loop_is_no_failure_of_a_handler() -> None:
+    """What is closed while it waits is not asked what to do next."""
+    asked: list[str] = []
+
+    def next_one(message: Message) -> None:
+        asked.append("next")
+
+    async with served(hang, next_one) as it:
+        it.ask()
+        await asyncio.sleep(0.1)
+        (task,) = it.server.tasks
+        driver: Any = task.get_coro()
+        driver.close()
+        assert await it.far.hear() == ["%%<message:1:false:"]
+        assert it.server.counters.failed == 0
+        task.cancel()
+        await asyncio.wait([task])
+        assert isinstance(task.exception(), RuntimeError)
+    assert asked == []
+
+
+async def test_a_suspended_request_leaves_nothing_for_the_collector() -> None:
+    """Message, handler and task are gone with the answer."""
+
+    async def once(message: Message) -> bool:
+        await asyncio.sleep(0)
+        kept.append(message)
+        return True
+
+    kept: list[Message] = []
+    gc.collect()
+    async with served(once) as it:
+        assert await it.answer() == "true:"
+        await asyncio.sleep(0.1)
+        gc.disable()
+        try:
+            kept.clear()
+            await asyncio.sleep(0.1)
+            assert not [o for o in gc.get_objects() if type(o).__name__ == "_Pending"]
+        finally:
+            gc.enable()
 
 
 async def test_the_end_comes_with_the_last_answer() -> None:

@@ -142,7 +142,7 @@ class Link:
     def _fault(self, fault: Fault) -> None:
         self.faults += 1
         self._fault_log.log(logging.WARNING, "%s: %s", self.name, fault.error)
-        if fault.fatal and self._close_limit.allow():
+        if fault.lost or (fault.fatal and self._close_limit.allow()):
             self.flush()
             self._transport.abort()
 
@@ -163,8 +163,7 @@ class Link:
                 self._connection.answer(message.id, processed=False)
             raise
         finally:
-            if not self._flushing:
-                self._flush_soon()
+            self._flush_soon()
 
     def flush(self) -> None:
         """Write what is queued."""

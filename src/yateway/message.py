@@ -54,7 +54,7 @@ def _needle(name: str) -> str | None:
     return ":" + name + "="
 
 
-_NEEDLES: Memo[str, str | None] = Memo(_needle)
+_NEEDLES: Memo[str | None] = Memo(_needle)
 
 
 class Answerer(Protocol):

@@ -197,6 +197,10 @@ class Server:
                 self.give_up(link, message, handler, error)
                 return None
             except BaseException as error:
+                if begun and isinstance(error, asyncio.CancelledError):
+                    # As where it comes later: whoever cancelled wants an end of it.
+                    message.rollback()
+                    return False if message.id in link.requests else None
                 self.failed(message, handler, error)
             finally:
                 self.running = self._first_step = None
@@ -372,8 +376,8 @@ class _Pending:
                 except FATAL as error:
                     server.give_up(link, message, self.handler, error)
                     break
-                except asyncio.CancelledError:
-                    # Whoever cancelled wants the task gone.
+                except (asyncio.CancelledError, GeneratorExit):
+                    # Whoever cancelled, or closes the loop, wants the task gone.
                     raise
                 except BaseException as error:
                     server.failed(message, self.handler, error)
@@ -388,7 +392,7 @@ class _Pending:
                 self._position, work = outcome
                 server.limit_time(self)
             self._settle(processed)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
             logger.error("a request was served with a fault of yateway itself: %s", told(error))
@@ -397,13 +401,15 @@ class _Pending:
                 message.rollback()
                 self._settle(False)
             server.tasks.discard(self.task)
+            # Without this, message and request would wait for the garbage collector.
+            message.answered_by(server)
 
     def expire(self) -> None:
-        """Answer `false` and cancel: the time is up."""
+        """Answer `false`, if anybody waits for it, and cancel: the time is up."""
         if self.open:
             self._server.expired(self._message, self.handler)
-            self._settle(False)
-            self.task.cancel()
+        self._settle(False)
+        self.task.cancel()
 
     def _settle(self, processed: bool) -> None:
         """Answer, unless that was done already, early or at the deadline, or the link has ended."""

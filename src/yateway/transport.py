@@ -116,9 +116,7 @@ class _StreamTransport(asyncio.BufferedProtocol, Transport):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        # One for all reads: asyncio's own has the system find memory for a quarter of a mebibyte
-        # with each, which takes longer than to read a lone message.
-        self._buffer = memoryview(bytearray(READ))
+        self._buffer = memoryview(b"")
         self._received: list[bytes] = []
         self._ended = False
         self._reader: asyncio.Future[None] | None = None
@@ -138,6 +136,10 @@ class _StreamTransport(asyncio.BufferedProtocol, Transport):
         # The kernel has room for a lot; what it does not take is too much (guarantee D2).
         self._writer.set_write_buffer_limits(high=0)
         sock = transport.get_extra_info("socket")
+        if sock is not None:
+            # One for all reads: asyncio's own has the system find memory for a quarter of a
+            # mebibyte with each, which takes longer than to read a lone message.
+            self._buffer = memoryview(bytearray(READ))
         if sock is not None and _QUICKACK is not None and sock.family != socket.AF_UNIX:
             self._quickack = sock
             self._acknowledge()

@@ -382,26 +382,27 @@ def test_the_range_of_an_unsigned_number(text: str, value: int | None) -> None:
 
 
 def test_a_memo_keeps_results_while_there_is_room() -> None:
-    """The function is asked once for each argument, and again when there were too many."""
-    asked: list[int] = []
+    """The function is asked once for each text, and again when there were too many."""
+    asked: list[str] = []
 
-    def double(number: int) -> int:
-        asked.append(number)
-        return 2 * number
+    def length(text: str) -> int:
+        asked.append(text)
+        return len(text)
 
-    memo = Memo(double)
-    assert [memo[1], memo[2], memo[1]] == [2, 4, 2]
-    assert asked == [1, 2]
-    assert [memo[number] for number in range(3, 3 + Memo.ROOM)][-1] == 2 * (2 + Memo.ROOM)
+    memo = Memo(length)
+    assert [memo["a"], memo["bc"], memo["a"]] == [1, 2, 1]
+    assert asked == ["a", "bc"]
+    assert [memo[str(number)] for number in range(Memo.ROOM)][-1] == 4
     assert len(memo) <= Memo.ROOM
-    assert memo[1] == 2
-    assert asked.count(1) == 2
+    assert memo["a"] == 1
+    assert asked.count("a") == 2
 
 
-def test_a_memo_keeps_no_failure() -> None:
-    """What raises is tried again."""
-    memo: Memo[str, int] = Memo(int)
+def test_a_memo_keeps_neither_failures_nor_long_texts() -> None:
+    """What raises is tried again; what is long could fill our memory (guarantee F13)."""
+    memo: Memo[int] = Memo(int)
     for _ in range(2):
         with pytest.raises(ValueError, match="x"):
             memo["x"]
-    assert memo == {}
+    assert memo["1".zfill(Memo.LONGEST)] == memo["2".zfill(Memo.LONGEST + 1)] - 1 == 1
+    assert list(memo.values()) == [1]

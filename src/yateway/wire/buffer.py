@@ -2,7 +2,8 @@
 
 It must not know what a line means. Time is linear in the bytes, and memory about twice the limit,
 however small the pieces: each byte is looked at once, and copied once more while its line is
-unfinished (guarantees B5, B6).
+unfinished (guarantees B5, B6). As text a line with characters beyond Latin-1 takes two or four
+times as much.
 """
 
 from __future__ import annotations

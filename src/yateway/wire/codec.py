@@ -32,7 +32,6 @@ __all__ = [
     "unescape_until_fault",
 ]
 
-_K = TypeVar("_K")
 _V = TypeVar("_V")
 
 FALSE_WORDS = ("false", "no", "off", "disable", "f")
@@ -53,23 +52,25 @@ UINT_MAX = 2**32 - 1
 ULONG_MAX = 2**64 - 1
 
 
-class Memo(dict[_K, _V]):
-    """Results of a function of one argument, kept as long as there is room.
+class Memo(dict[str, _V]):
+    """Results of a function of a text, kept as long as there is room; long texts are not kept.
 
     A lookup takes a quarter of the time that `functools.lru_cache` takes, because nothing is put in
     order: when it is full it begins anew.
     """
 
     ROOM = 1024
+    LONGEST = 256
 
-    def __init__(self, function: Callable[[_K], _V]) -> None:
+    def __init__(self, function: Callable[[str], _V]) -> None:
         self._function = function
 
-    def __missing__(self, key: _K) -> _V:
+    def __missing__(self, key: str) -> _V:
         value = self._function(key)
         if len(self) >= self.ROOM:
             self.clear()
-        self[key] = value
+        if len(key) <= self.LONGEST:
+            self[key] = value
         return value
 
 

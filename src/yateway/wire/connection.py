@@ -94,11 +94,13 @@ class Fault:
     Attributes:
         answered: it was a request whose id could be read, and `false` is queued for it.
         fatal: the connection cannot or should not be used on.
+        lost: it cannot: lines that came, or are still to come, are lost.
     """
 
     error: RemoteProtocolError
     answered: bool = False
     fatal: bool = False
+    lost: bool = False
 
 
 Event: TypeAlias = Reply[Ticket, Carried] | Carried | Fault
@@ -285,7 +287,7 @@ class Connection(Generic[Ticket, Carried]):
                 elif (event := self._replied(cast(EngineReply, frame), line)) is not None:
                     yield event
         except RemoteProtocolError as error:
-            yield Fault(error, fatal=True)
+            yield Fault(error, fatal=True, lost=True)
 
     def receive_eof(self) -> list[Ticket]:
         """Close the connection and return the tickets that will have no reply."""

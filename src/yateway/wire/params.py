@@ -20,7 +20,7 @@ VALUE_LIMIT = 64 * 1024
 
 
 # A module sets the same few parameters again and again: a tenth of an answer's time.
-_HEADS: Memo[str, str] = Memo(lambda name: f":{escape_name(name)}=")
+_HEADS: Memo[str] = Memo(lambda name: f":{escape_name(name)}=")
 
 
 def encode_params(params: Iterable[tuple[str, str | None]]) -> str:

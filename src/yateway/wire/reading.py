@@ -59,8 +59,16 @@ DEBUG_ALL = 10
 _R = TypeVar("_R")
 _A = TypeVar("_A")
 
+
+def _number(text: str) -> int:
+    """Read a number as an engine writes it: `int` would take blanks, signs and underscores too."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError
+    return int(text)
+
+
 # All messages of a second bear the same number.
-_SECONDS: Memo[str, int] = Memo(int)
+_SECONDS: Memo[int] = Memo(_number)
 
 # Lines of an engine, as a module reads them
 
