@@ -440,7 +440,7 @@ async def test_a_task_shows_where_its_coroutine_stands() -> None:
 
 
 async def test_a_driver_is_closed_with_its_coroutine() -> None:
-    """Closing it closes the coroutine, if it has one."""
+    """Closing it closes the coroutine, if it has one; awaiting it itself is for nobody."""
     starter, seen = Starter(), []
 
     async def work(wait: bool) -> None:
@@ -454,6 +454,8 @@ async def test_a_driver_is_closed_with_its_coroutine() -> None:
     drivers: list[Any] = []
     task = start(starter, work(True), "work")
     assert task is not None
+    with pytest.raises(NotImplementedError):
+        drivers[0].__await__()
     drivers[0].close()
     assert seen == ["closed"]
     task.cancel()
