@@ -125,7 +125,7 @@ class _StreamTransport(asyncio.BufferedProtocol, Transport):
         self._writable.set()
         self._closed = asyncio.Event()
         self._quickack: socket.socket | None = None
-        # Set for a connection to an engine; see `_acknowledge`.
+        # Set for a connection to an engine where there is no TCP_QUICKACK; see `_acknowledge`.
         self.pokes = False
 
     # asyncio's side
@@ -142,7 +142,6 @@ class _StreamTransport(asyncio.BufferedProtocol, Transport):
             self._buffer = memoryview(bytearray(READ))
         if sock is not None and _QUICKACK is not None and sock.family != socket.AF_UNIX:
             self._quickack = sock
-            self._acknowledge()
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.remote = f"{peer[0]}:{peer[1]}"
@@ -154,12 +153,8 @@ class _StreamTransport(asyncio.BufferedProtocol, Transport):
         self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        if self._quickack is not None:
+        if (self._quickack is not None or self.pokes) and not data.endswith(b"\n"):
             self._acknowledge()
-        elif self.pokes and not data.endswith(b"\n"):
-            # What does the same where the kernel has no such option: an empty line, which is
-            # nothing to the engine, takes the acknowledgement with it.
-            self.write(b"\n")
         if self._take is None:
             self._received.append(data)
             self._wake()
@@ -187,11 +182,16 @@ class _StreamTransport(asyncio.BufferedProtocol, Transport):
         self._writable.set()
 
     def _acknowledge(self) -> None:
-        # The engine writes each line in two pieces and holds the second until the first is
-        # acknowledged: 44 ms with the kernel's delayed acknowledgement, 5 ms with this. The kernel
-        # forgets the option, so that it is set again after every read (engine.md part 2).
-        assert self._quickack is not None
-        assert _QUICKACK is not None
+        """Acknowledge at once what ended within a line.
+
+        The engine writes each line in two pieces and holds the second until the first is
+        acknowledged: 44 ms with the kernel's delayed acknowledgement, 5 ms with this (engine.md
+        part 2). The kernel forgets the option, so that it is set each time.
+        """
+        if self._quickack is None or _QUICKACK is None:
+            # What does the same: an empty line, which is nothing to the engine, takes it along.
+            self.write(b"\n")
+            return
         try:  # noqa: SIM105 - `suppress` would take as long as the call
             self._quickack.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         except OSError:

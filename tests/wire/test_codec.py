@@ -406,3 +406,13 @@ def test_a_memo_keeps_neither_failures_nor_long_texts() -> None:
             memo["x"]
     assert memo["1".zfill(Memo.LONGEST)] == memo["2".zfill(Memo.LONGEST + 1)] - 1 == 1
     assert list(memo.values()) == [1]
+
+
+@pytest.mark.parametrize("count", range(8))
+def test_a_fault_is_found_behind_any_number_of_escapes(count: int) -> None:
+    """Few are looked at one by one, many all at once; the second of two percents is no escape."""
+    for sound in ("a%z" * count, "%%!" * count, "%z" * count + "%}=", "%%" * count + "!"):
+        check_from_engine(sound)
+        for fault in (f"{sound}%!", f"{sound}%", f"%!{sound}", f"{sound}%%%!{sound}"):
+            with pytest.raises(RemoteProtocolError):
+                check_from_engine(fault)
