@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from yateway import Message, Module
+from yateway import Message, Module, serving
 from yateway.transport import Transport
 
 from .load import REQUEST, params_of, reply_to
@@ -24,7 +24,7 @@ from .subjects import Canned
 BATCH = 256
 #: How many times the bare protocol's instructions, or CPU time, a message may take: what was
 #: measured on CPython 3.11, and a tenth more. Nothing else in here may be changed to pass.
-LIMITS = {"plain": 11.7, "coroutine": 15.4, "awaits once": 28.4}
+LIMITS = {"plain": 11.7, "coroutine": 15.4, "awaits once": 26.2}
 
 
 class Fed(Transport):
@@ -155,6 +155,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
+        # Where instructions are counted everything takes long, which is not to be logged.
+        serving.SLOW = float("inf")
         asyncio.run(_work(sys.argv[1], int(sys.argv[2])))
     else:
         sys.exit(main())

@@ -13,6 +13,7 @@ from tests.wire.strategies import any_texts, short_texts, texts
 from yateway.errors import LocalProtocolError, RemoteProtocolError
 from yateway.wire import codec
 from yateway.wire.codec import (
+    SHORT,
     Memo,
     c_integer,
     c_unsigned,
@@ -408,10 +409,12 @@ def test_a_memo_keeps_neither_failures_nor_long_texts() -> None:
     assert list(memo.values()) == [1]
 
 
+@pytest.mark.parametrize("blank", ["", " " * SHORT])
 @pytest.mark.parametrize("count", range(8))
-def test_a_fault_is_found_behind_any_number_of_escapes(count: int) -> None:
+def test_a_fault_is_found_behind_any_number_of_escapes(count: int, blank: str) -> None:
     """Few are looked at one by one, many all at once; the second of two percents is no escape."""
-    for sound in ("a%z" * count, "%%!" * count, "%z" * count + "%}=", "%%" * count + "!"):
+    for escapes in ("a%z" * count, "%%!" * count, "%z" * count + "%}=", "%%" * count + "!"):
+        sound = escapes + blank
         check_from_engine(sound)
         for fault in (f"{sound}%!", f"{sound}%", f"%!{sound}", f"{sound}%%%!{sound}"):
             with pytest.raises(RemoteProtocolError):

@@ -47,7 +47,8 @@ _WRITTEN = re.compile(r"%([A-_z%}])?")
 _SUSPECT = re.compile(r"%(?![A-_z%}])")
 _MAY_FOLLOW = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_z%}")
 
-#: So many escapes are looked for one by one.
+#: In texts longer than this so many escapes are looked for one by one.
+SHORT = 512
 FEW = 4
 
 _C_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
@@ -172,21 +173,22 @@ def unescape_from_engine(text: str) -> str:
 def check_from_engine(text: str) -> None:
     """Refuse what `unescape_from_engine` could not read, mostly without building anything.
 
-    Where escapes are few, looking from one to the next takes a tenth of what looking at every
-    character does; where they are many, it is the other way round.
-
     Raises:
         RemoteProtocolError: an escape that the engine does not write.
     """
-    place = text.find("%")
-    for _ in range(FEW):
-        if place < 0:
-            return
-        if text[place + 1 : place + 2] not in _MAY_FOLLOW:
-            break
-        place = text.find("%", place + 2)
+    place = 0
+    if len(text) > SHORT:
+        # Where escapes are few, looking from one to the next takes a tenth of what looking at every
+        # character does; where they are many, it is the other way round.
+        for _ in range(FEW):
+            place = text.find("%", place)
+            if place < 0:
+                return
+            if text[place + 1 : place + 2] not in _MAY_FOLLOW:
+                break
+            place += 2
     # A percent before something else may still be the second of two.
-    if place >= 0 and _SUSPECT.search(text, place):
+    if _SUSPECT.search(text, place):
         unescape_from_engine(text)
 
 
