@@ -295,7 +295,9 @@ async def test_originate(exchange: Exchange, folder: Path) -> None:
         # The events of one that is not waited for.
         phone = await exchange.phone("callee", ring=400)
         async with module.originate(phone.target, caller="5", timeout=None) as call:
-            await call.wait_for("call.ringing", timeout=5)
+            # It may ring before we are told that the call was accepted.
+            if call.status != "ringing":
+                await call.wait_for("call.ringing", timeout=5)
             got.append(call.status)
             await call.wait_answered(5)
             got.append(call.status)
