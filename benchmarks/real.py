@@ -18,6 +18,7 @@ from yateway import Message, Module
 from yateway.transport import opener_of
 
 from .asking import handling, rate
+from .subjects import canned_answers
 
 #: What a tuned engine has in its yate.conf, [general].
 TUNED = "idlemsec=1\nminworkers=25\nmaxworkers=50\n"
@@ -95,13 +96,7 @@ class _Canned(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         *lines, self.rest = (self.rest + data).split(b"\n")
-        self._writer.write(
-            b"".join(
-                b"%%<message:" + line.split(b":", 2)[1] + b":true::x:param1=value1\n"
-                for line in lines
-                if line.startswith(b"%%>message:")
-            )
-        )
+        self._writer.write(canned_answers(lines))
         with contextlib.suppress(OSError, AttributeError):
             sock = self._writer.get_extra_info("socket")
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

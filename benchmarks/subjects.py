@@ -158,6 +158,15 @@ def _python_yate_dispatching(app: Any) -> None:
 # The limit of Python itself
 
 
+def canned_answers(lines: list[bytes]) -> bytes:
+    """Answer each request among lines by its id, whatever it asks."""
+    return b"".join(
+        b"%%<message:" + line.split(b":", 2)[1] + b":true::x:param1=value1\n"
+        for line in lines
+        if line.startswith(b"%%>message:")
+    )
+
+
 class Canned(asyncio.Protocol):
     """A protocol that cuts ids out and answers canned."""
 
@@ -174,13 +183,7 @@ class Canned(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         *lines, self.rest = (self.rest + data).split(b"\n")
-        self.transport.write(
-            b"".join(
-                b"%%<message:" + line.split(b":", 2)[1] + b":true::x:param1=value1\n"
-                for line in lines
-                if line.startswith(b"%%>message:")
-            )
-        )
+        self.transport.write(canned_answers(lines))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set_result(None)

@@ -22,14 +22,18 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 Load = Callable[..., Module]
 
 
-@pytest.fixture(scope="session")
-def example_sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the sounds as the examples' own tool makes them, here beeps for the sake of speed."""
-    folder = tmp_path_factory.mktemp("sounds")
+def beeps(folder: Path) -> Path:
+    """Fill a folder with the sounds of the examples' own tool, as where nothing can speak."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "which", lambda _: None)
         make_sounds.make(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def example_sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the sounds of the examples, beeps for the sake of speed."""
+    return beeps(tmp_path_factory.mktemp("sounds"))
 
 
 @pytest.fixture

@@ -222,8 +222,7 @@ class Link:
         """
         if self._connection.unsent > BATCH or self._transport.full:
             await self._room()
-        if not self._connection.usable:
-            raise self._ended()
+        self._check_usable()
         waiter: Waiter = self._loop.create_future()
         self._connection.dispatch(
             message.name,
@@ -274,13 +273,13 @@ class Link:
             await self._transport.drain()
 
     def _send(self, frame: ModuleFrame, waiter: Waiter | None = None) -> None:
-        if not self._connection.usable:
-            raise self._ended()
+        self._check_usable()
         self._connection.send(frame, waiter)
         self._flush_soon()
 
-    def _ended(self) -> ConnectionLost:
-        return ConnectionLost(f"the link {self.name} has ended")
+    def _check_usable(self) -> None:
+        if not self._connection.usable:
+            raise ConnectionLost(f"the link {self.name} has ended")
 
 
 class _Late(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import make_sounds
+from tests.fixtures import beeps
 from tests.real_calls.ivr import attached
 from tests.sipp import Exchange, Phone, needs_sipp
 from yateway import Message, Module
@@ -26,10 +25,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture(scope="session")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sounds as the examples' own tool makes them, cut short."""
-    folder = tmp_path_factory.mktemp("sounds")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "which", lambda _: None)
-        make_sounds.make(folder)
+    folder = beeps(tmp_path_factory.mktemp("sounds"))
     for file in folder.rglob("*.slin"):
         file.write_bytes(file.read_bytes()[:3200])
     return folder

@@ -4,7 +4,8 @@ It must not do I/O, wait, or know what a handler is. One door in, `receive_data`
 one door out, `data_to_send`. The caller's duties:
 
 - after each call that may have queued something, take `data_to_send()` and write it;
-- handle every event of `receive_data()` in order; answer each `Request` once;
+- handle every event of `receive_data()`, each before the next is asked for; answer each request
+  once;
 - on an event `Fault` that is fatal, close the transport: an engine thread waits for an answer that
   cannot be addressed, and closing frees it in 10 ms instead of 10 s (engine.md Y9);
 - at the end of the stream call `receive_eof()` and fail the tickets it returns.
