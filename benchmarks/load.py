@@ -190,7 +190,10 @@ def serve(work: Callable[[socket.socket], dict[str, float]]) -> None:
     with peer:
         peer.settimeout(PATIENCE)
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        print(json.dumps(work(peer)), flush=True)
+        try:
+            print(json.dumps(work(peer)), flush=True)
+        except (BrokenPipeError, ConnectionResetError):
+            raise SystemExit("the subject went away") from None
 
 
 def main() -> None:

@@ -68,7 +68,8 @@ class Pacing:
             self._unsent += b"".join([self._requests[place] for place in places])
             self._asked = due
         if self._unsent:
-            with contextlib.suppress(BlockingIOError):
+            # That the subject is gone is said where its answers are read.
+            with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
                 self._unsent = self._unsent[self._peer.send(self._unsent) :]
 
     def _take(self) -> None:
@@ -77,6 +78,8 @@ class Pacing:
             data = self._peer.recv(1 << 18)
         except BlockingIOError:
             return
+        except ConnectionResetError:
+            data = b""
         now = time.perf_counter()
         if not data:
             raise SystemExit("the subject went away")

@@ -45,6 +45,23 @@ async def test_half_a_year_takes_no_time() -> None:
     assert now() == 182 * 86400
 
 
+async def test_ticks_of_an_engine_fall_alike_in_every_run() -> None:
+    """They come at whole seconds of the engine's clock, wherever the clock on the wall stands."""
+    module = Module("ticking")
+    ticks: list[tuple[float, int]] = []
+
+    @module.watcher("engine.timer")
+    def tick(message: Message) -> None:
+        ticks.append((now(), int(message["time"])))
+
+    async with Engine(module):
+        await asyncio.sleep(3)
+    assert [when for when, _ in ticks] == pytest.approx([0.75, 1.75, 2.75], abs=1e-5)
+    first = ticks[0][1]
+    assert [second for _, second in ticks] == [first, first + 1, first + 2]
+    assert abs(first - time.time()) < 60
+
+
 async def test_timers_keep_their_order_and_their_time() -> None:
     seen: list[tuple[str, float]] = []
 

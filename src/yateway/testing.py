@@ -26,6 +26,7 @@ import functools
 import gc
 import logging
 import selectors
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from inspect import iscoroutinefunction
@@ -111,7 +112,9 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     `time()` starts at 0.0 and counts virtual seconds, for half a year at most: after that it can
     no longer count the nanoseconds that asyncio needs. Timers run in their order and at exactly
-    their time; only the waiting is left out.
+    their time; only the waiting is left out. `epoch` is what a clock on the wall shows at 0.0, in
+    seconds since 1970: today, at a quarter past a whole second. An engine ticks at whole ones, so
+    its `engine.timer` comes at 0.75, 1.75, 2.75... in every run.
 
     Sockets between parts of the same process work: what is sent is ready at once, before the
     clock may jump. Work in an executor (`run_in_executor`, `asyncio.to_thread`, looking up a
@@ -125,6 +128,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._clock = _JumpingSelector()
+        self.epoch = int(time.time()) + 0.25
         super().__init__(self._clock)
 
     def time(self) -> float:
