@@ -6,6 +6,7 @@ of forty.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from ..errors import LocalProtocolError, is_secret, shown
@@ -18,6 +19,12 @@ COUNT_LIMIT = 1024
 NAME_LIMIT = 256
 VALUE_LIMIT = 64 * 1024
 
+
+# From colon to colon, always the farthest that a name may reach: what ends before it is short. Only
+# a longer parameter is looked at by itself. Of 40 parameters this sees nine colons.
+_ONE = rf"[^:=]{{0,{NAME_LIMIT}}}=[^:]{{0,{VALUE_LIMIT}}}"
+_SOME = rf".{{0,{NAME_LIMIT}}}"
+_BOUNDED = re.compile(rf"(?:{_SOME}:|{_ONE}:)*+(?:{_SOME}|{_ONE})\Z", re.DOTALL)
 
 # A module sets the same few parameters again and again: a tenth of an answer's time.
 _HEADS: Memo[str] = Memo(lambda name: f":{escape_name(name)}=")
@@ -58,30 +65,20 @@ def excess(params: str) -> str:
     """Return what a message has too much of, empty if nothing (guarantee F10).
 
     Bounded are the parameters, 1,024, their names, 256, and values, 65,536 characters as they stand
-    on the line. It looks at one colon in each 256 characters and not at each parameter.
+    on the line.
     """
-    end = len(params)
     # So many do not fit into less: with a value each takes three, and without one it is none.
-    if end > 3 * COUNT_LIMIT and params.count(":") > COUNT_LIMIT:
+    if len(params) > 3 * COUNT_LIMIT and params.count(":") > COUNT_LIMIT:
         return f"more than {COUNT_LIMIT} parameters"
-    # From colon to colon, always the farthest that a name may reach: what ends before it is short.
-    place, last, farthest = 0, params.rfind(":"), params.rfind
-    while place < last:
-        following = farthest(":", place + 1, place + NAME_LIMIT + 2)
-        if following < 0:
-            following = params.find(":", place + 1)
-            if fault := _excess_of_one(params[place + 1 : following]):
-                return fault
-        place = following
-    return _excess_of_one(params[place + 1 :])
-
-
-def _excess_of_one(param: str) -> str:
-    """Return what a parameter that may be too long has too much of."""
-    name, _, value = param.partition("=")
-    if len(name) > NAME_LIMIT:
-        return f"a name of more than {NAME_LIMIT} characters"
-    return f"a value of more than {VALUE_LIMIT} characters" if len(value) > VALUE_LIMIT else ""
+    if _BOUNDED.match(params):
+        return ""
+    for param in params.split(":"):
+        name, _, value = param.partition("=")
+        if len(name) > NAME_LIMIT:
+            return f"a name of more than {NAME_LIMIT} characters"
+        if len(value) > VALUE_LIMIT:
+            return f"a value of more than {VALUE_LIMIT} characters"
+    return ""
 
 
 def decode_params(params: str) -> Iterator[tuple[str, str | None]]:
