@@ -109,8 +109,10 @@ def from_engine(
         if "%" in params:
             check_from_engine(params)
         # What is shorter than a name may be can have too much of nothing.
-        if len(params) > NAME_LIMIT or len(name) > NAME_LIMIT:
-            _check_size(line, name, params)
+        if len(params) > NAME_LIMIT and (fault := excess(params)):
+            raise RemoteProtocolError(f"{fault} in {shown(line)}", line=line)
+        if len(name) > NAME_LIMIT:
+            raise RemoteProtocolError(f"a long name in {shown(line)}", line=line)
         if "%" in id_ or "%" in name or "%" in retvalue:
             id_, name = unescape_from_engine(id_), unescape_from_engine(name)
             retvalue = unescape_from_engine(retvalue)
@@ -124,12 +126,6 @@ def from_engine(
             raise
         # It tells the field alone, without the name by which a secret is known.
         raise RemoteProtocolError(f"malformed escape in {shown(line)}", line=line) from None
-
-
-def _check_size(line: str, name: str, params: str) -> None:
-    what = "a long name" if len(name) > NAME_LIMIT else excess(params)
-    if what:
-        raise RemoteProtocolError(f"{what} in {shown(line)}", line=line)
 
 
 def _engine_reply(text: str, keyword: str, rest: str) -> EngineReply:
