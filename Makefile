@@ -29,7 +29,7 @@ help:
 
 setup: $(VENV)/ready  ## make .venv with all that the other verbs need
 
-$(VENV)/ready: requirements/dev.txt pyproject.toml | $(UV)
+$(VENV)/ready: requirements/dev.txt pyproject.toml src/yateway/wire/native.c | $(UV)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PYTHON must be 3.11 or later")'
 	$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	$(UV) pip sync --quiet --python $(VENV) --require-hashes requirements/dev.txt
@@ -46,7 +46,7 @@ demo: setup  ## see it work: a module and the embedded engine
 
 test: setup  ## run the suite on every Python of this machine from 3.11 on, that of .venv last
 	@.ci/pythons $(VENV)/bin/python | while read -r version python; do \
-		$(MAKE) --no-print-directory suite VENV=.venv-$$version PYTHON="$$python" </dev/null; done
+		$(MAKE) --no-print-directory suite VENV=.venv-$$version PYTHON="$$python" YATEWAY_PURE=1 </dev/null; done
 	$(if $(ARGS),,$(VENV)/bin/python tests/own_coverage.py)
 	@$(MAKE) --no-print-directory suite
 
@@ -81,7 +81,7 @@ soak: setup  ## look what grows under load, for MESSAGES=1000000
 mutants: | $(UV)  ## change wire/ in a thousand places and see whether its tests notice
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv-mutants
 	$(UV) pip sync --quiet --python .venv-mutants --require-hashes requirements/mutants.txt
-	@PATH=$$PWD/.venv-mutants/bin:$$PATH && mutmut run $(ARGS) && mutmut export-cicd-stats && \
+	@YATEWAY_PURE=1 PATH=$$PWD/.venv-mutants/bin:$$PATH && mutmut run $(ARGS) && mutmut export-cicd-stats && \
 		python tests/mutants.py mutants/mutmut-cicd-stats.json
 
 bench-guard: setup  ## fail when a message costs more than it did, as a ratio

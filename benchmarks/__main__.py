@@ -8,6 +8,8 @@ import json
 import platform
 from pathlib import Path
 
+from yateway.wire import native
+
 from . import answers, calls, half_load, ivr, latency, operators, plot, real, sip_calls
 
 
@@ -22,7 +24,8 @@ def main() -> None:
         "--kinds", nargs="+", choices=answers.KINDS, default=list(answers.KINDS), help="of load"
     )
     arguments = parser.parse_args()
-    print(f"Python {platform.python_version()}, {platform.machine()}")
+    part = "with" if native.read_message else "without"
+    print(f"Python {platform.python_version()}, {platform.machine()}, {part} the compiled part")
     samples = answers.measure(arguments.rounds, arguments.seconds, arguments.kinds)
     answers.show(samples)
     figures: dict[str, object] = {"answers": answers.as_json(samples)}

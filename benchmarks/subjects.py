@@ -108,6 +108,14 @@ def _on_uvloop(run: Callable[[int], None]) -> Callable[[int], None]:
     return on_uvloop
 
 
+def _pure(run: Callable[[int], None]) -> Callable[[int], None]:
+    def without_the_compiled_part(port: int) -> None:
+        os.environ["YATEWAY_PURE"] = "1"
+        run(port)
+
+    return without_the_compiled_part
+
+
 # python-yate
 
 
@@ -235,6 +243,7 @@ SUBJECTS = {
     "yateway": Subject(_module(_plain), ("handle", "large")),
     "yateway, coroutine": Subject(_module(_coroutine)),
     "yateway, awaits once": Subject(_module(_suspending)),
+    "yateway, pure Python": Subject(_pure(_module(_plain)), ("handle", "large")),
     "yateway, uvloop": Subject(_on_uvloop(_module(_plain))),
     "yateway, watch": Subject(_module(_watching), ("notify",)),
     "yateway, dispatch": Subject(_module(_dispatching), ("dispatch",)),

@@ -4,6 +4,7 @@
 - an engine's line that was read has a line again, and it reads as the same frame;
 - a module's line that the engine read has one that reads the same from then on: what is encoded a
   second time does not change any more;
+- what the compiled part says of an engine's line, if it was built, is what Python says;
 - the error's text is printable ASCII, in one line, under 1 KiB (F6).
 
 Tolerated: `LocalProtocolError` when a frame that was read leniently is encoded: an engine accepts
@@ -14,8 +15,9 @@ with raw control characters, which are kept leniently, comes over its bound by b
 from __future__ import annotations
 
 from yateway.errors import LocalProtocolError, RemoteProtocolError
+from yateway.wire import native
 from yateway.wire.codec import from_bytes
-from yateway.wire.frames import Answer, encode
+from yateway.wire.frames import Answer, Request, encode
 from yateway.wire.params import NAME_LIMIT
 from yateway.wire.reading import from_engine, from_module, message_id
 
@@ -34,11 +36,14 @@ def check(data: bytes) -> None:
 
 
 def _check_from_engine(line: bytes) -> None:
+    compiled = native.read_message and native.read_message(from_bytes(line), Request, Answer)
     try:
         frame = from_engine(from_bytes(line))
     except RemoteProtocolError as error:
+        assert compiled is None
         _check_told(error)
     else:
+        assert compiled in (None, frame)
         again = encode(frame)[:-1]
         try:
             assert from_engine(from_bytes(again)) == frame

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, overload
 from .errors import LocalProtocolError, is_secret, shown
 from .wire.codec import Memo, escape, unescape_from_engine
 from .wire.frames import Answer, Request
+from .wire.native import cut
 from .wire.params import decode_params, encode_params
 
 __all__ = ["Message", "Value"]
@@ -262,10 +263,9 @@ class Message(MutableMapping[str, str]):
         needle = _NEEDLES[key]
         if needle is None:
             return self._all().get(key, default)
-        _, found, rest = self._raw.partition(needle)
-        if not found:
+        value = cut(self._raw, needle)
+        if value is None:
             return default
-        value = rest.partition(":")[0]
         return unescape_from_engine(value) if "%" in value else value
 
     def __getitem__(self, key: str) -> str:

@@ -52,6 +52,7 @@ from .frames import (
     check_line,
     request_text,
 )
+from .native import read_message
 from .reading import from_engine, message_id
 
 __all__ = ["Connection", "Event", "Fault", "Reply", "State"]
@@ -265,7 +266,9 @@ class Connection(Generic[Ticket, Carried]):
         try:
             for line in self._buffer.feed(data):
                 try:
-                    frame = from_engine(line, request, answer)
+                    frame = read_message and read_message(line, request, answer)
+                    if frame is None:
+                        frame = from_engine(line, request, answer)
                 except RemoteProtocolError as error:
                     yield self._unreadable(error)
                     continue

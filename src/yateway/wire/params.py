@@ -74,13 +74,9 @@ def excess(params: str) -> str:
         return f"more than {COUNT_LIMIT} parameters"
     if _BOUNDED.match(params):
         return ""
-    for param in params.split(":"):
-        name, _, value = param.partition("=")
-        if len(name) > NAME_LIMIT:
-            return f"a name of more than {NAME_LIMIT} characters"
-        if len(value) > VALUE_LIMIT:
-            return f"a value of more than {VALUE_LIMIT} characters"
-    return ""
+    if any(len(param.partition("=")[0]) > NAME_LIMIT for param in params.split(":")):
+        return f"a name of more than {NAME_LIMIT} characters"
+    return f"a value of more than {VALUE_LIMIT} characters"
 
 
 def decode_params(params: str) -> Iterator[tuple[str, str | None]]:
