@@ -220,11 +220,12 @@ class Link:
             DispatchTimeout: no answer in time; one that comes later is dropped.
             ConnectionLost: the link ended first.
         """
-        if self._connection.unsent > BATCH or self._transport.full:
+        connection = self._connection
+        if connection.unsent > BATCH or self._transport.full:
             await self._room()
         self._check_usable()
         waiter: Waiter = self._loop.create_future()
-        self._connection.dispatch(
+        connection.dispatch(
             message.name,
             time=message.time,
             retvalue=message.retvalue,

@@ -174,9 +174,9 @@ def _made(
     params: Mapping[str, Value | None] | None,
     more: Mapping[str, Value | None],
 ) -> Message:
-    given: dict[str, Any] = {**(params or {}), **more}
-    for name in [name for name, value in given.items() if value is None]:
-        del given[name]
+    given: dict[str, Any] = {**params, **more} if params else {**more}
+    if None in given.values():
+        given = {name: value for name, value in given.items() if value is not None}
     if isinstance(message, str):
         message = Message(message, given)
     else:

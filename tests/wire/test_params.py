@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wire.strategies import engine_params, module_params
+from tests.wire.strategies import any_texts, engine_params, fields, module_params
 from yateway.errors import LocalProtocolError, RemoteProtocolError
-from yateway.wire.params import decode_params, encode_engine_params, encode_params, excess
+from yateway.wire.params import (
+    MANY,
+    decode_params,
+    encode_all,
+    encode_engine_params,
+    encode_params,
+    excess,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +62,68 @@ def test_the_value_of_a_secret_is_not_told() -> None:
     with pytest.raises(LocalProtocolError, match="'password', a secret, cannot be sent") as caught:
         encode_params([("password", "x\0")])
     assert caught.value.field == "password"
+
+
+class Kind(enum.StrEnum):
+    """An enumeration of texts, which an f-string would show by name."""
+
+    BUSY = "b:y"
+
+
+def outcome(encode: Callable[[], str]) -> tuple[str, str]:
+    """Return the line and nothing, or what the error says and which field it names."""
+    try:
+        return encode(), ""
+    except LocalProtocolError as error:
+        return str(error), error.field
+
+
+@given(st.dictionaries(fields | st.just(Kind.BUSY), any_texts | st.just(Kind.BUSY), max_size=12))
+def test_many_at_once_and_one_by_one_say_the_same(params: dict[str, str]) -> None:
+    """Also when the names are known already, and when something cannot be sent."""
+    expected = outcome(lambda: encode_params(params.items()))
+    for _ in range(2):
+        assert outcome(lambda: encode_all(params)) == expected
+
+
+@pytest.mark.parametrize("count", [0, 1, MANY - 1, MANY, 1023, 1025])
+def test_all_parameters_of_a_message(count: int) -> None:
+    """However many they are, and whether or not their names were seen before."""
+    params = {f"{count}/{number}": "v%:=é\x7f\udcff\ud800" for number in range(count)}
+    line = "".join(f":{count}/{number}=v%%%z=é\x7f\udcff\ud800" for number in range(count))
+    assert encode_all(params) == line
+    assert encode_all(params) == line
+
+
+@pytest.mark.parametrize("text", ["\n", "a\n:b%", "\x01", "\x1f", "\r\n"])
+def test_control_characters_among_many(text: str) -> None:
+    """A line feed that is somebody's never becomes the colon before a parameter."""
+    for params in (
+        {"a": "1", "b": "2", "c": text, "d": "4", "e": "5"},
+        {"a": "1", "b": "2", f"c{text}": "3", "d": "4", "e": "5"},
+    ):
+        expected = encode_params(params.items())
+        assert encode_all(params) == expected
+        assert list(decode_params(expected)) == list(params.items())
+
+
+@pytest.mark.parametrize(("name", "value"), [("", "x"), ("a=b", "x"), ("\0", "x"), ("a", "\0")])
+def test_what_cannot_be_sent_is_named_among_many(name: str, value: str) -> None:
+    """The error names the parameter, although all were looked at together."""
+    others = dict.fromkeys("bcdef", "1")
+    encode_all(others | {"a": "fine"})
+    with pytest.raises(LocalProtocolError) as caught:
+        encode_all(others | {name: value})
+    assert caught.value.field == name
+
+
+def test_the_value_of_a_secret_is_not_told_among_many() -> None:
+    """Neither in the error nor in what it was raised from (guarantee F7)."""
+    others = dict.fromkeys("bcdef", "1")
+    encode_all(others | {"password": "fine"})
+    with pytest.raises(LocalProtocolError, match="'password', a secret, cannot be sent") as caught:
+        encode_all(others | {"password": "geheim\0"})
+    assert "geheim" not in str(caught.value)
 
 
 def test_an_engines_line() -> None:

@@ -112,6 +112,8 @@ A message with an id is a request to answer, one without is told of after its di
 """
 
 _USABLE = (State.OPEN, State.ATTACHED)
+# Before Python 3.12 looking up a member of an enumeration takes as long as a short function.
+_ATTACHED = State.ATTACHED
 
 # Each of these commands has exactly one reply, in the order of the commands.
 _REPLIES: dict[type, type] = {
@@ -219,7 +221,7 @@ class Connection(Generic[Ticket, Carried]):
         id_ = str(next(self._ids))
         # Not by `send`: what it asks of a command does not concern a message.
         self._queue(request_text(id_, time, name, retvalue, params))
-        self.state = State.ATTACHED
+        self.state = _ATTACHED
         self._dispatched[id_] = ticket
         return id_
 

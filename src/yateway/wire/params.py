@@ -7,12 +7,12 @@ of forty.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..errors import LocalProtocolError, is_secret, shown
 from .codec import Memo, escape, escape_name, unescape_from_engine
 
-__all__ = ["decode_params", "encode_engine_params", "encode_params", "excess"]
+__all__ = ["decode_params", "encode_all", "encode_engine_params", "encode_params", "excess"]
 
 #: What a message of an engine may have (guarantee F10); a line is bounded besides.
 COUNT_LIMIT = 1024
@@ -30,6 +30,10 @@ _BOUNDED = re.compile(f"{_FAR}(?:{_END}|(?:{_LONG}{_FAR})++{_END})", re.DOTALL)
 
 # A module sets the same few parameters again and again: a tenth of an answer's time.
 _HEADS: Memo[str] = Memo(lambda name: f":{escape_name(name)}=")
+
+#: From so many parameters on they are encoded at once: fewer are faster one by one.
+MANY = 5
+_CONTROLS = bytes(range(0x20))
 
 
 def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
@@ -56,6 +60,31 @@ def encode_params(params: Iterable[tuple[str, str | None]]) -> str:
             error.field = name
             raise
     return text
+
+
+def encode_all(params: Mapping[str, str]) -> str:
+    """Return all parameters of a message, to the letter as `encode_params` does.
+
+    Many are encoded at once, 8 in two thirds of the time and 40 in a fifth. That needs names that
+    were sent before, so that they are known to be fit, and no control character in any text: what
+    has one is left to `encode_params`, and so is what cannot be sent.
+
+    Raises:
+        LocalProtocolError: as `encode_params`.
+    """
+    if len(params) >= MANY and _HEADS.keys() >= params.keys():
+        # A line feed holds the place of the colon before each until all other colons are escaped.
+        text = "\n" + "\n".join(map("=".join, params.items()))
+        # Nothing else looks for control characters so fast: `isprintable` takes ten times as long.
+        data = text.encode("utf-8", "surrogatepass")
+        if len(data) - len(data.translate(None, _CONTROLS)) == len(params):
+            # Looking for one takes a tenth of the time of counting none, as `replace` does.
+            if "%" in text:
+                text = text.replace("%", "%%")
+            if ":" in text:
+                text = text.replace(":", "%z")
+            return text.replace("\n", ":")
+    return encode_params(params.items())
 
 
 def encode_engine_params(params: Iterable[tuple[str, str]]) -> str:
