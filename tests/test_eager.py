@@ -26,23 +26,27 @@ def current() -> asyncio.Task[Any]:
     return task
 
 
+class Rest(Suspended):
+    """Only goes on."""
+
+    async def run(self) -> None:
+        await self.rest()
+
+
 def start(
-    starter: Starter, work: Coroutine[Any, Any, Any], name: str = "work"
+    starter: Starter[Rest], work: Coroutine[Any, Any, Any], name: str = "work"
 ) -> asyncio.Task[None] | None:
     """Start a coroutine and let its task go on with it, if it suspends."""
     result = starter.start(work)
-    if not isinstance(result, Suspended):
+    if not isinstance(result, Rest):
         return None
-
-    async def rest() -> None:
-        await result.rest()
-
-    return result.drive(rest(), name)
+    result.task.set_name(name)
+    return result.task
 
 
 async def test_what_does_not_suspend_is_done_at_once() -> None:
     """No task is left, and who started it is the current task again."""
-    starter, mine, seen = Starter(), current(), []
+    starter, mine, seen = Starter(Rest), current(), []
 
     async def work() -> None:
         seen.append(current())
@@ -57,7 +61,7 @@ async def test_what_does_not_suspend_is_done_at_once() -> None:
 
 async def test_all_that_start_in_one_turn_share_a_task_until_one_suspends() -> None:
     """The task is of no use to those that do not suspend, and is not made for each."""
-    starter, seen = Starter(), set()
+    starter, seen = Starter(Rest), set()
 
     async def quick() -> None:
         seen.add(id(asyncio.current_task()))
@@ -80,7 +84,7 @@ async def test_all_that_start_in_one_turn_share_a_task_until_one_suspends() -> N
 
 async def test_each_turn_of_the_loop_has_a_task_of_its_own() -> None:
     """Where one message comes at a time, each handler has its own task, as in any program."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
 
     async def work() -> None:
         seen.append(current())
@@ -106,13 +110,14 @@ async def outside_of_any_task(function: Callable[[], object]) -> None:
 
 async def test_it_may_be_started_outside_of_any_task() -> None:
     """A callback of the loop has no current task, before and after."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
 
     async def work() -> None:
         seen.append(asyncio.current_task())
 
     def call() -> None:
         start(starter, work(), "work")
+        start(starter, asyncio.sleep(0), "suspends")
         seen.append(asyncio.current_task())
 
     await outside_of_any_task(call)
@@ -123,7 +128,7 @@ async def test_it_may_be_started_outside_of_any_task() -> None:
 @pytest.mark.parametrize("suspend", [False, True])
 async def test_a_timeout_inside(suspend: bool) -> None:
     """`asyncio.timeout` cancels what it encloses and nothing else."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
 
     async def work() -> None:
         try:
@@ -144,7 +149,7 @@ async def test_a_timeout_inside(suspend: bool) -> None:
 
 async def test_a_task_group_inside() -> None:
     """A child that fails cancels its siblings and its parent, which goes on."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
 
     async def fail() -> None:
         raise ValueError
@@ -168,7 +173,7 @@ async def test_a_task_group_inside() -> None:
 
 async def test_context_variables_stay_with_their_coroutine() -> None:
     """Neither the next one nor who started them sees what one has set; its own later steps do."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
 
     async def work(mine: str, suspend: bool) -> None:
         seen.append(word.get())
@@ -224,7 +229,7 @@ async def test_who_leaves_a_mark_on_the_task_has_it_alone(
 ) -> None:
     """What one has done to its task must not reach another, now or later."""
     sheet.set({})
-    starter = Starter()
+    starter = Starter(Rest)
     seen: list[int] = []
     kept: list[object] = []
 
@@ -263,12 +268,12 @@ async def test_values_of_context_variables_are_not_compared() -> None:
         thing.set(Incomparable())
         return "done"
 
-    assert Starter().start(work()) == "done"
+    assert Starter(Rest).start(work()) == "done"
 
 
 async def test_a_done_callback_comes_when_the_turn_is_over() -> None:
     """Whoever asks to be told of the end is told, although there was nothing to wait for."""
-    starter = Starter()
+    starter = Starter(Rest)
     told: list[object] = []
 
     async def work() -> None:
@@ -282,7 +287,7 @@ async def test_a_done_callback_comes_when_the_turn_is_over() -> None:
 
 async def test_what_the_first_step_raises_comes_out() -> None:
     """Errors are the starter's, and so is being cancelled."""
-    starter = Starter()
+    starter = Starter(Rest)
 
     async def fails(error: BaseException) -> None:
         raise error
@@ -291,6 +296,15 @@ async def test_what_the_first_step_raises_comes_out() -> None:
         start(starter, fails(ZeroDivisionError()), "fails")
     with pytest.raises(asyncio.CancelledError):
         start(starter, fails(asyncio.CancelledError()), "fails")
+    raised: list[type[BaseException]] = []
+
+    def call() -> None:
+        with pytest.raises(ZeroDivisionError):
+            start(starter, fails(ZeroDivisionError()), "fails")
+        raised.append(ZeroDivisionError)
+
+    await outside_of_any_task(call)
+    assert raised
 
 
 async def test_what_a_later_step_raises_is_the_tasks() -> None:
@@ -300,7 +314,7 @@ async def test_what_a_later_step_raises_is_the_tasks() -> None:
         await asyncio.sleep(0)
         raise ZeroDivisionError
 
-    task = start(Starter(), fails(), "fails")
+    task = start(Starter(Rest), fails(), "fails")
     assert task is not None
     with pytest.raises(ZeroDivisionError):
         await task
@@ -308,7 +322,7 @@ async def test_what_a_later_step_raises_is_the_tasks() -> None:
 
 async def test_two_may_wait_for_one_future() -> None:
     """Whoever began to wait between the first step and the task's changes nothing."""
-    starter = Starter()
+    starter = Starter(Rest)
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     seen = []
 
@@ -331,7 +345,7 @@ async def test_two_may_wait_for_one_future() -> None:
 @pytest.mark.parametrize("wait", [0, 1])
 async def test_being_cancelled_before_the_task_has_begun(wait: int) -> None:
     """The coroutine is cancelled where it waits, and so is what it waits for."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
     inner: list[asyncio.Task[None]] = []
 
     async def work() -> None:
@@ -356,7 +370,7 @@ async def test_being_cancelled_before_the_task_has_begun(wait: int) -> None:
 
 async def test_being_cancelled_when_what_is_waited_for_has_just_come() -> None:
     """A future that is done cannot be cancelled: then the coroutine is."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def work() -> None:
@@ -375,7 +389,7 @@ async def test_being_cancelled_when_what_is_waited_for_has_just_come() -> None:
 
 async def test_being_cancelled_later() -> None:
     """As with any task, and it may be survived."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
 
     async def work() -> None:
         try:
@@ -395,7 +409,7 @@ async def test_being_cancelled_later() -> None:
 
 async def test_a_task_that_nobody_took_may_be_cancelled() -> None:
     """Whoever cancels all tasks meets it too."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
 
     async def work() -> None:
         seen.append(current())
@@ -416,7 +430,7 @@ async def test_what_no_task_can_wait_for_is_told_to_the_coroutine() -> None:
     async def work() -> None:
         await Strange()
 
-    task = start(Starter(), work(), "work")
+    task = start(Starter(Rest), work(), "work")
     assert task is not None
     with pytest.raises(RuntimeError, match="bad yield"):
         await task
@@ -428,17 +442,34 @@ async def test_a_task_shows_where_its_coroutine_stands() -> None:
     async def waiting() -> None:
         await asyncio.sleep(1)
 
-    task = start(Starter(), waiting(), "waiting")
+    task = start(Starter(Rest), waiting(), "waiting")
     assert task is not None
     (frame,) = task.get_stack()
     assert frame.f_code.co_name == "waiting"
     assert "waiting" in repr(task)
+    driver: Any = task.get_coro()
+    assert driver.cr_code.co_name == "waiting"
+    assert driver.cr_await is not None
+    assert not driver.cr_running
     await task
+
+
+async def test_a_task_that_stands_ready_shows_that_it_stands_for_nothing() -> None:
+    """Whoever prints all tasks meets it too."""
+    starter, seen = Starter(Rest), []
+
+    async def work() -> None:
+        seen.append(current())
+
+    start(starter, work())
+    assert "nothing" in repr(seen[0])
+    assert seen[0].get_stack() == []
+    await asyncio.wait(seen)
 
 
 async def test_a_driver_is_closed_with_its_coroutine() -> None:
     """Closing it closes the coroutine, if it has one; awaiting it itself is for nobody."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
 
     async def work(wait: bool) -> None:
         drivers.append(current().get_coro())
@@ -465,7 +496,7 @@ async def test_a_driver_is_closed_with_its_coroutine() -> None:
 @pytest.mark.parametrize("suspend", [False, True])
 async def test_nothing_is_left_for_the_collector(suspend: bool) -> None:
     """Task and coroutine go with their last reference: a collection would take its time later."""
-    starter, seen = Starter(), []
+    starter, seen = Starter(Rest), []
 
     async def work() -> None:
         seen.append(weakref.ref(current()))

@@ -441,7 +441,7 @@ async def test_an_early_answer() -> None:
     """An early answer goes to whoever serves the request, with what is set in it."""
     message = request()
     served = Answered()
-    message.answered_by(served)
+    message.answerer = served
     message["called"] = "4"
     await message.answer()
     await message.answer(False, retvalue="", caller=5)

@@ -361,7 +361,7 @@ async def test_a_handler_cancelled_at_any_point_is_answered() -> None:
             if point == 0:
                 # Between the first step, taken at once, and the first step of its task.
                 it.link._process(b"%%>message:1:1:call.route:\n")
-                it.server._held.copy().pop().task.cancel()
+                next(iter(it.server._held)).task.cancel()
             else:
                 it.ask()
                 await asyncio.sleep(1e-3 * point - 5e-4)
@@ -764,6 +764,39 @@ async def test_several_handlers_may_suspend_one_after_the_other() -> None:
     async with served(slow, slow, coroutine("sip/a")) as it:
         assert await it.answer() == "true::sip/a"
         assert it.server.counters.expired == 0
+
+
+async def quick(message: Message) -> None:
+    """Decline without suspending."""
+
+
+@pytest.mark.parametrize("first", [sync(None), quick, coroutine(None)])
+async def test_later_handlers_whether_they_match_decline_or_fail(first: HandlerFunction) -> None:
+    """Behind a coroutine, whether it has suspended or not, all is as before one."""
+    asked: list[str] = []
+
+    def declines(message: Message) -> None:
+        asked.append("declines")
+        message["x"] = "1"
+
+    def cancelled(message: Message) -> None:
+        message["x"] = "spoiled"
+        raise asyncio.CancelledError
+
+    handlers = (
+        Handler("call.route", first),
+        Handler("call.route", sync("never"), filter=("called", "1")),
+        Handler("call.route", declines, filter=("called", "")),
+        Handler("call.route", cancelled),
+        Handler("call.route", sync("sip/a")),
+    )
+    it = Served(handlers, 64)
+    running = asyncio.create_task(it.link.run())
+    assert await it.answer() == "true::sip/a:x=1"
+    assert asked == ["declines"]
+    assert it.server.counters.failed == 1
+    it.link.abort()
+    await running
 
 
 @pytest.mark.parametrize("first", [0.0, 0.02, 1.98])

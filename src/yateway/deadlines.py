@@ -24,17 +24,20 @@ class Deadlines(Generic[_T]):
 
     Args:
         expire: called with what was not dropped in time, exactly then.
+
+    Attributes:
+        due: when each item is, for others to look at or take it out.
     """
 
     def __init__(self, expire: Callable[[_T], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._expire = expire
-        self._due: dict[_T, float] = {}
+        self.due: dict[_T, float] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
     def set(self, item: _T, due: float) -> None:
         """Give an item its time, or another one."""
-        self._due[item] = due
+        self.due[item] = due
         if self._sweep is None:
             self._look()
         elif due <= self._sweep.when():
@@ -42,20 +45,20 @@ class Deadlines(Generic[_T]):
 
     def drop(self, item: _T) -> None:
         """Forget an item: it is done."""
-        self._due.pop(item, None)
+        self.due.pop(item, None)
 
     def _look(self) -> None:
         """Give a timer to all that is due before the next sweep."""
         self._sweep = None
-        if self._due:
+        if self.due:
             self._sweep = self._loop.call_later(SWEEP, self._look)
             soon = self._sweep.when()
-            for item, due in self._due.items():
+            for item, due in self.due.items():
                 if due <= soon:
                     self._loop.call_at(due, self._end, item, due)
 
     def _end(self, item: _T, due: float) -> None:
         # It may have been done since, or have got more time.
-        if self._due.get(item) == due:
-            del self._due[item]
+        if self.due.get(item) == due:
+            del self.due[item]
             self._expire(item)

@@ -151,11 +151,6 @@ class HandlerTable:
         installation = self.connections[number].get(name)
         return installation.frame() if installation else None
 
-    def find(self, number: int, name: str) -> tuple[Handler, ...]:
-        """Return who is asked about a request that came over a connection."""
-        installation = self.connections[number].get(name)
-        return installation.handlers if installation else ()
-
     def check_single(self) -> None:
         """Refuse a table that needs more than one connection.
 

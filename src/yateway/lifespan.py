@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from .errors import CallEnded, ConfigError, InstallRefused, shown
-from .handlers import HandlerTable
+from .handlers import HandlerTable, Installation
 from .link import Link
 from .log import debug_traceback, logger, told
 from .message import Message
@@ -51,6 +51,8 @@ STOP_TIMEOUT = 5.0
 QUEUE_SHARE = 4
 QUEUE_LEAST = 256
 QUEUE_MOST = 10_000
+
+_NOBODY = Installation("", 0)
 
 _T = TypeVar("_T")
 
@@ -153,7 +155,7 @@ class Life:
             Attachment(
                 opener,
                 functools.partial(self._set_up, number),
-                functools.partial(self._request, number),
+                self._door(number),
                 self._watchers.tell,
                 self._link_up,
                 self._link_down,
@@ -299,26 +301,45 @@ class Life:
 
     # What the links tell
 
-    def _request(self, number: int, link: Link, message: Message) -> None:
+    def _door(self, number: int) -> Callable[[Link, Message], None]:
+        """Return what takes the requests of a connection.
+
+        It is made once and looks up beforehand what stays; of what can be special about a request
+        it asks in one step.
+        """
+        installed = self._plan.table.connections[number]
+        serve = self.server.serve
+
+        def request(link: Link, message: Message) -> None:
+            if (
+                number or self._called or self._attachments[number].link is not link
+            ) and self._taken(number, link, message):
+                return
+            serve(link, message, installed.get(message.name, _NOBODY).handlers)
+
+        return request
+
+    def _taken(self, number: int, link: Link, message: Message) -> bool:
+        """Take a request that is not for the handlers, or not yet."""
         if self._may_be_called and link.single and self._plan.companion is not None:
             self._plan.companion.asked(link, message)
-            return
+            return True
         if self._attachments[number].link is not link and link.settled:
             # It came in one read with the last reply of the set-up. A handler may send messages of
             # its own, for which the module has to be attached: that takes a turn of the loop more.
             # While other replies are still to come it is served at once, for that may take seconds.
             self._early.append((number, link, message))
-            return
+            return True
         if number and message.get(SENDER) == self.sender:
             link.finish(message, processed=False)
-            return
-        self.server.serve(link, message, self._plan.table.find(number, message.name))
+            return True
+        return False
 
     def _link_up(self) -> None:
         early, self._early = self._early, []
         for number, link, message in early:
             if link.usable:
-                self._request(number, link, message)
+                self._door(number)(link, message)
         if all(attachment.link is not None for attachment in self._attachments):
             self._connected = True
             if self._plan.companion is not None:

@@ -127,14 +127,17 @@ class Link:
         self._flushing = True
         try:
             for event in self._connection.receive_data(data):
-                if isinstance(event, Reply):
+                # What comes most first; an exact type is seen without a call.
+                if type(event) is Message:
+                    if event.id:
+                        self._on_request(self, event)
+                    else:
+                        self._on_notification(event)
+                elif isinstance(event, Reply):
                     _settle(event)
-                elif isinstance(event, Fault):
-                    self._fault(event)
-                elif event.id:
-                    self._on_request(self, event)
                 else:
-                    self._on_notification(event)
+                    assert isinstance(event, Fault)
+                    self._fault(event)
         finally:
             # One write for all answers of one read.
             self.flush()
@@ -163,7 +166,8 @@ class Link:
                 self._connection.answer(message.id, processed=False)
             raise
         finally:
-            self._flush_soon()
+            if not self._flushing:
+                self._flush_soon()
 
     def flush(self) -> None:
         """Write what is queued."""

@@ -80,6 +80,7 @@ class Message(MutableMapping[str, str]):
         retvalue: the return value, for call.route the route.
         time: seconds since the epoch, as the sender says.
         processed: of an answer or a notification, whether a handler processed the message.
+        answerer: who takes the early answer, set by whoever serves the request.
 
     Where the engine sent several parameters of one name, the mapping shows the first, as the
     engine's own code does; `getall` returns them all. Assigning sets, `del` deletes; both are part
@@ -87,13 +88,13 @@ class Message(MutableMapping[str, str]):
     """
 
     __slots__ = (
-        "_answerer",
         "_changes",
         "_params",
         "_raw",
         "_saved",
         "_sent_name",
         "_sent_retvalue",
+        "answerer",
         "id",
         "name",
         "processed",
@@ -116,7 +117,7 @@ class Message(MutableMapping[str, str]):
         self.time = int(clock.time()) if time is None else time
         self.processed = False
         self.id = ""
-        self._answerer: Answerer | None = None
+        self.answerer: Answerer | None = None
         self._raw = ""
         given: dict[str, Any] = {**params, **more} if params else more
         for key, value in given.items():
@@ -151,7 +152,7 @@ class Message(MutableMapping[str, str]):
             self.time, self.processed = 0, second
         else:
             self.time, self.processed = second, False
-        self._answerer = self._params = self._saved = None
+        self.answerer = self._params = self._saved = None
         self._changes = {}
         return self
 
@@ -196,10 +197,6 @@ class Message(MutableMapping[str, str]):
         """
         return Request("", self.time, self.name, self.retvalue, self.to_params())
 
-    def answered_by(self, answerer: Answerer) -> None:
-        """Name who takes the early answer of this request."""
-        self._answerer = answerer
-
     def checkpoint(self) -> None:
         """Remember what was changed so far, for `rollback`."""
         self._saved = (self.name, self.retvalue, dict(self._changes))
@@ -225,13 +222,13 @@ class Message(MutableMapping[str, str]):
             LocalProtocolError: this message is no open request: it was answered already, its
                 deadline has passed, or it was not received by a handler.
         """
-        if self._answerer is None:
+        if self.answerer is None:
             raise LocalProtocolError(f"{shown(self.name)} is not a request that can be answered")
         if retvalue is not None:
             self.retvalue = retvalue
         for key, value in params.items():
             self[key] = value
-        await self._answerer.answer_message(self, processed)
+        await self.answerer.answer_message(self, processed)
 
     def secrets(self) -> set[str]:
         """Return the texts in it that no log may show: of `password` and the like (F7)."""

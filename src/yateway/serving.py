@@ -12,9 +12,9 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from types import CoroutineType, NoneType
+from types import CoroutineType
 
 from .deadlines import Deadlines
 from .eager import Starter, Suspended
@@ -46,8 +46,6 @@ FATAL = (KeyboardInterrupt, SystemExit, MemoryError)
 
 # What a call gets that there is no room for: SIP's 480, after which a caller tries elsewhere.
 _CONGESTION = Reject("congestion")
-# What most handlers return; `inspect.isawaitable` takes as long as a small handler.
-_PLAIN = (NoneType, bool, str)
 
 
 @dataclass(slots=True)
@@ -87,12 +85,13 @@ class Server:
         loop = asyncio.get_running_loop()
         # asyncio's own loops read this clock; asked directly, it costs a third of asking them.
         self._time = time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
-        self._starter = Starter()
+        self._starter = Starter(_Pending)
         self.deadline = deadline
         self._in_flight = in_flight
         self._on_fatal = on_fatal
-        self._held: set[_Pending] = set()
         self._deadlines: Deadlines[_Pending] = Deadlines(_Pending.expire)
+        # What is held has a deadline, and the other way round.
+        self._held = self._deadlines.due
         self._idle: asyncio.Future[None] | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self._slow_log: dict[str, RateLimit] = {}
@@ -101,7 +100,6 @@ class Server:
         self.limit = float("inf")
         self.counters = counters
         self.running: Handler | None = None
-        self._asked: Handler | None = None
         self._first_step: tuple[Link, Message, float] | None = None
 
     @property
@@ -109,24 +107,57 @@ class Server:
         """How many requests are held by suspended handlers."""
         return len(self._held)
 
-    def serve(self, link: Link, message: Message, handlers: Sequence[Handler]) -> None:
+    def serve(self, link: Link, message: Message, handlers: Iterable[Handler]) -> None:
         """Ask the handlers in order until one processes the message, and answer."""
         started = self._time()
         self.counters.served += 1
-        self._asked = None
-        outcome = self.ask(link, message, handlers, started)
-        if type(outcome) is bool:
-            self.answer(link, message, outcome, self._asked, started)
-        elif outcome is not None:
-            position, suspended = outcome
-            assert isinstance(suspended, Suspended)
-            pending = _Pending(self, link, message, handlers, position, started)
-            pending.task = suspended.drive(pending.run(suspended.rest()), pending.handler.label)
-            self.tasks.add(pending.task)
-            if not pending.settled:
-                # From here on it has a deadline.
-                self._held.add(pending)
-                self.limit_time(pending)
+        asked: Handler | None = None
+        processed = begun = False
+        waiting = iter(handlers)
+        for handler in waiting:
+            if handler.filter is not None and not handler.matches(message):
+                continue
+            if asked is not None:
+                message.checkpoint()
+            self.running = asked = handler
+            begun = False
+            try:
+                verdict = handler.function(message)
+                # What most return is seen without a call: a fiftieth of what a message takes.
+                if type(verdict) is str:
+                    message.retvalue = verdict
+                    processed = True
+                elif verdict is not None:
+                    if isinstance(verdict, CoroutineType) or inspect.isawaitable(verdict):
+                        if len(self._held) >= self._in_flight:
+                            processed = self._shed(message, verdict)
+                            break
+                        begun = True
+                        self._first_step = link, message, started
+                        message.answerer = self
+                        if not isinstance(verdict, CoroutineType):
+                            verdict = _awaited(verdict)
+                        verdict = self._starter.start(verdict)
+                        if type(verdict) is _Pending:
+                            verdict.serve(self, link, message, handler, waiting, started)
+                            return
+                    processed = handler.apply(verdict, message)
+            except FATAL as error:
+                self.give_up(link, message, handler, error)
+                return
+            except BaseException as error:
+                if begun and isinstance(error, asyncio.CancelledError):
+                    # As where it comes later: whoever cancelled wants an end of it.
+                    message.rollback()
+                    break
+                self.failed(message, handler, error)
+            finally:
+                self.running = self._first_step = None
+            if processed or (begun and message.id not in link.requests):
+                break
+        # A coroutine may have answered early.
+        if not begun or message.id in link.requests:
+            self.answer(link, message, processed, asked, started)
 
     def limit_time(self, pending: _Pending) -> None:
         """Give the handler that a held request waits for its time."""
@@ -152,63 +183,6 @@ class Server:
         if self.tasks:
             # A handler that refuses to be cancelled must not hold the process.
             await asyncio.wait(self.tasks, timeout=STUBBORN)
-
-    def ask(
-        self,
-        link: Link,
-        message: Message,
-        handlers: Sequence[Handler],
-        started: float,
-        position: int = 0,
-    ) -> bool | tuple[int, Awaitable[Verdict]] | None:
-        """Ask handlers from a position on; return what became of it, or where and what to await.
-
-        The first to suspend is returned as `Suspended`; behind it there is a task already, and what
-        later ones return is returned as it is. None means that the request was answered already.
-        """
-        for index in range(position, len(handlers)):
-            handler = handlers[index]
-            if handler.filter is not None and not handler.matches(message):
-                continue
-            if index:
-                message.checkpoint()
-            self.running = self._asked = handler
-            processed = begun = False
-            try:
-                verdict = handler.function(message)
-                if type(verdict) not in _PLAIN and (
-                    isinstance(verdict, CoroutineType) or inspect.isawaitable(verdict)
-                ):
-                    # A request that is held already may go on to its next handler.
-                    if position:
-                        return index, verdict
-                    if len(self._held) >= self._in_flight:
-                        return self._shed(message, verdict)
-                    begun = True
-                    self._first_step = link, message, started
-                    message.answered_by(self)
-                    if not isinstance(verdict, CoroutineType):
-                        verdict = _awaited(verdict)
-                    verdict = self._starter.start(verdict)
-                    if type(verdict) is Suspended:
-                        return index, verdict
-                processed = handler.apply(verdict, message)
-            except FATAL as error:
-                self.give_up(link, message, handler, error)
-                return None
-            except BaseException as error:
-                if begun and isinstance(error, asyncio.CancelledError):
-                    # As where it comes later: whoever cancelled wants an end of it.
-                    message.rollback()
-                    return False if message.id in link.requests else None
-                self.failed(message, handler, error)
-            finally:
-                self.running = self._first_step = None
-            if begun and message.id not in link.requests:
-                return None
-            if processed:
-                return True
-        return False
 
     async def answer_message(self, message: Message, processed: bool) -> None:
         """Answer for a handler that takes its first step."""
@@ -237,10 +211,9 @@ class Server:
         )
         return message.name == "call.route" and _CONGESTION.apply(message)
 
-    def settled(self, pending: _Pending) -> None:
-        """Forget a request that is answered; its task may go on."""
-        self._deadlines.drop(pending)
-        self._held.discard(pending)
+    def release(self, pending: _Pending) -> None:
+        """Hold a request no more: it is answered. Its task may go on."""
+        self._held.pop(pending, None)
         if self._idle is not None and not self._held and not self._idle.done():
             self._idle.set_result(None)
 
@@ -288,7 +261,8 @@ class Server:
         started: float,
     ) -> None:
         """Send the answer to an open request; report what was held for long."""
-        self.counters.processed += processed
+        if processed:
+            self.counters.processed += 1
         try:
             link.finish(message, processed)
         except LocalProtocolError as error:
@@ -308,56 +282,46 @@ class Server:
             )
 
 
-class _Pending:
+class _Pending(Suspended):
     """One request whose handler has suspended.
 
     Attributes:
-        task: what drives the handler.
+        handler: who has the request now.
         started: when the request came.
         settled: nothing is to be answered any more.
     """
 
-    __slots__ = (
-        "_handlers",
-        "_link",
-        "_message",
-        "_position",
-        "_server",
-        "settled",
-        "started",
-        "task",
-    )
+    __slots__ = ("_link", "_message", "_server", "_waiting", "handler", "settled", "started")
 
-    task: asyncio.Task[None]
-
-    def __init__(
+    def serve(
         self,
         server: Server,
         link: Link,
         message: Message,
-        handlers: Sequence[Handler],
-        position: int,
+        handler: Handler,
+        waiting: Iterator[Handler],
         started: float,
     ) -> None:
+        """Take over the request from here on."""
         self._server = server
         self._link = link
         self._message = message
-        self._handlers = handlers
-        self._position = position
+        self._waiting = waiting
+        self.handler = handler
+        self.started = started
+        message.answerer = self
+        self.task.set_name(handler.label)
+        server.tasks.add(self.task)
         # It may have been answered in the first step; from then on its id may be another's.
         self.settled = message.id not in link.requests
-        self.started = started
-        message.answered_by(self)
+        if not self.settled:
+            # From here on it has a deadline.
+            server.limit_time(self)
 
     @property
     def open(self) -> bool:
         """Whether the engine still waits."""
         return not self.settled and self._message.id in self._link.requests
-
-    @property
-    def handler(self) -> Handler:
-        """Who has the request now."""
-        return self._handlers[self._position]
 
     async def answer_message(self, message: Message, processed: bool) -> None:
         """Answer early; the handler goes on."""
@@ -365,16 +329,17 @@ class _Pending:
             raise _answered_already(message)
         self._settle(processed)
 
-    async def run(self, work: Awaitable[Verdict]) -> None:
+    async def run(self) -> None:
         """Let the handler work to its end, ask the next ones, and answer."""
-        server, link, message = self._server, self._link, self._message
+        server, message = self._server, self._message
+        work: Awaitable[Verdict] = self.rest()
         processed = False
         try:
             while True:
                 try:
                     processed = self.handler.apply(await work, message)
                 except FATAL as error:
-                    server.give_up(link, message, self.handler, error)
+                    server.give_up(self._link, message, self.handler, error)
                     break
                 except (asyncio.CancelledError, GeneratorExit):
                     # Whoever cancelled, or closes the loop, wants the task gone.
@@ -383,16 +348,17 @@ class _Pending:
                     server.failed(message, self.handler, error)
                 if processed or self.settled:
                     break
-                outcome = server.ask(
-                    link, message, self._handlers, self.started, self._position + 1
-                )
-                if not isinstance(outcome, tuple):
-                    processed = bool(outcome)
+                outcome = self._ask_on()
+                if isinstance(outcome, bool):
+                    processed = outcome
                     break
-                self._position, work = outcome
+                work = outcome
                 server.limit_time(self)
             self._settle(processed)
-        except (asyncio.CancelledError, GeneratorExit):
+        except GeneratorExit:
+            # Whether it is closed or its handler has raised this: it is over.
+            pass
+        except asyncio.CancelledError:
             raise
         except BaseException as error:
             logger.error("a request was served with a fault of yateway itself: %s", told(error))
@@ -402,7 +368,33 @@ class _Pending:
                 self._settle(False)
             server.tasks.discard(self.task)
             # Without this, message and request would wait for the garbage collector.
-            message.answered_by(server)
+            message.answerer = server
+
+    def _ask_on(self) -> bool | Awaitable[Verdict]:
+        """Ask the next handlers; return what became of it, or what one of them awaits.
+
+        There is a task already, and a place among the requests that are held.
+        """
+        server, message = self._server, self._message
+        for handler in self._waiting:
+            if not handler.matches(message):
+                continue
+            message.checkpoint()
+            server.running = self.handler = handler
+            try:
+                verdict = handler.function(message)
+                if inspect.isawaitable(verdict):
+                    return verdict
+                if handler.apply(verdict, message):
+                    return True
+            except FATAL as error:
+                server.give_up(self._link, message, handler, error)
+                return False
+            except BaseException as error:
+                server.failed(message, handler, error)
+            finally:
+                server.running = None
+        return False
 
     def expire(self) -> None:
         """Answer `false`, if anybody waits for it, and cancel: the time is up."""
@@ -416,7 +408,7 @@ class _Pending:
         if self.settled:
             return
         server = self._server
-        server.settled(self)
+        server.release(self)
         if self._message.id in self._link.requests:
             server.answer(self._link, self._message, processed, self.handler, self.started)
         self.settled = True

@@ -25,11 +25,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+from typing import Generic, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar, cast
 
 from ..errors import LocalProtocolError, RemoteProtocolError, shown
 from .buffer import BUFSIZE_DEFAULT, BUFSIZE_MAX, BUFSIZE_MIN, LINE_LIMIT, LineBuffer
-from .codec import c_integer
+from .codec import c_integer, to_bytes
 from .frames import (
     Connect,
     EngineFrame,
@@ -114,6 +114,8 @@ A message with an id is a request to answer, one without is told of after its di
 _USABLE = (State.OPEN, State.ATTACHED)
 # Before Python 3.12 looking up a member of an enumeration takes as long as a short function.
 _ATTACHED = State.ATTACHED
+# No line is short enough for a connection that takes none any more.
+_NO_LINE = -1
 
 # Each of these commands has exactly one reply, in the order of the commands.
 _REPLIES: dict[type, type] = {
@@ -150,6 +152,7 @@ class Connection(Generic[Ticket, Carried]):
         self._make = request, answer
         self.state = State.OPEN
         self.bufsize = BUFSIZE_DEFAULT
+        self._longest = _longest(BUFSIZE_DEFAULT)
         self.unsent = 0
         self._buffer = LineBuffer(limit)
         self._out: list[str] = []
@@ -178,8 +181,12 @@ class Connection(Generic[Ticket, Carried]):
 
     def data_to_send(self) -> bytes:
         """Return what is to be written now, and forget it."""
-        # Encoded all at once: what cannot be was refused when it was queued.
-        data = "".join(self._out).encode("utf-8", "surrogateescape")
+        if not self._out:
+            return b""
+        # All at once: the line feeds, and the bytes, of which none can be missing: a line that
+        # cannot be encoded was refused when it was queued.
+        self._out.append("")
+        data = "\n".join(self._out).encode("utf-8", "surrogateescape")
         self._out.clear()
         self.unsent = 0
         return data
@@ -203,8 +210,10 @@ class Connection(Generic[Ticket, Carried]):
             size, _ = c_integer(frame.value)
             if size is not None:
                 self.bufsize = max(BUFSIZE_MIN, min(size, BUFSIZE_MAX))
+                self._longest = _longest(self.bufsize)
         elif isinstance(frame, Quit):
             self.state = State.QUITTING
+            self._longest = _NO_LINE
         if ticket is not None:
             self._commands.append((frame, ticket))
 
@@ -245,17 +254,21 @@ class Connection(Generic[Ticket, Carried]):
         self.requests.remove(id)
 
     def _queue(self, text: str) -> None:
+        length = len(text) if text.isascii() else len(to_bytes(text))
+        # Without a call, as this is asked of each line: one takes a seventieth of a message.
+        if length > self._longest or "\n" in text or "\0" in text:
+            self._refuse(text, length)
+        self._out.append(text)
+        self.unsent += length + 1
+
+    def _refuse(self, text: str, length: int) -> NoReturn:
         if self.state not in _USABLE:
             raise LocalProtocolError(f"cannot send: the connection is {self.state.name.lower()}")
-        length = check_line(text)
-        # The line feed and the engine's own NUL take one byte each.
-        if length > self.bufsize - 2:
-            raise LocalProtocolError(
-                f"a line of {length} bytes exceeds the engine's limit of {self.bufsize - 2}"
-                f" and would close the connection; setlocal bufsize allows {BUFSIZE_MAX - 2}"
-            )
-        self._out.append(f"{text}\n")
-        self.unsent += length + 1
+        check_line(text)
+        raise LocalProtocolError(
+            f"a line of {length} bytes exceeds the engine's limit of {self._longest}"
+            f" and would close the connection; setlocal bufsize allows {_longest(BUFSIZE_MAX)}"
+        )
 
     # In
 
@@ -298,6 +311,7 @@ class Connection(Generic[Ticket, Carried]):
     def receive_eof(self) -> list[Ticket]:
         """Close the connection and return the tickets that will have no reply."""
         self.state = State.CLOSED
+        self._longest = _NO_LINE
         tickets = [ticket for _, ticket in self._commands]
         tickets += self._dispatched.values()
         self._commands.clear()
@@ -351,6 +365,11 @@ class Connection(Generic[Ticket, Carried]):
         if id_ in self._dispatched:
             return Reply(self._dispatched.pop(id_), error)
         return Fault(error)
+
+
+def _longest(bufsize: int) -> int:
+    # The line feed and the engine's own NUL take one byte each.
+    return bufsize - 2
 
 
 def _stray(line: str, reason: str) -> Fault:

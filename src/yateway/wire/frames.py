@@ -264,15 +264,15 @@ def answer_text(id: str, processed: bool, name: str, retvalue: str | None, param
     # What the engine gives as ids, two numbers with a dot between them, needs no escape.
     if "%" in id or ":" in id or not id.isprintable():
         id = escape(id)
-    word = "true" if processed else "false"
+    head = ":true:" if processed else ":false:"
     if retvalue is None:
         if name or params:
             raise LocalProtocolError("an answer with a name or parameters needs its retvalue")
-        return f"%%<message:{id}:{word}:"
+        return f"%%<message:{id}{head}"
     # Most answers keep the name.
     if name:
-        name = escape(name)
-    return f"%%<message:{id}:{word}:{name}:{escape(retvalue)}{params}"
+        head += escape(name)
+    return f"%%<message:{id}{head}:{escape(retvalue)}{params}"
 
 
 @dataclass(frozen=True, slots=True)
