@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -98,13 +99,29 @@ def test_deleted_parameters_are_not_sent() -> None:
 )
 def test_values_become_text(value: str | bool | int | float, text: str) -> None:
     """Booleans, numbers and members of enumerations become the text that Yate knows."""
-    messages = [Message("a", k=value), Message("a", {"k": value}), Message("a"), request()]
-    for message in messages[2:]:
+    messages = [Message("a", k=value), Message("a", {"k": value}), Message.sent("a", {"k": value})]
+    messages += [Message("a"), request()]
+    for message in messages[3:]:
         message["k"] = value
     for message in messages:
         assert f"{message['k']}" == text
         assert type(message["k"]) is str
         assert message.to_params().endswith(f":k={text}")
+
+
+def test_a_message_to_be_sent() -> None:
+    """Its parameters keep their order, and None leaves one out; else it is as any other."""
+    before = int(time.time())
+    params = {"callto.1": "x", "gone": None, "yes": True, "n": 5}
+    message = Message.sent("test.it", params)
+    assert params == {"callto.1": "x", "gone": None, "yes": True, "n": 5}
+    assert list(message.items()) == [("callto.1", "x"), ("yes", "true"), ("n", "5")]
+    assert before <= message.time <= time.time()
+    other = Message("test.it", {"callto.1": "x", "yes": True, "n": 5}, time=message.time)
+    for name in Message.__slots__:
+        assert getattr(message, name) == getattr(other, name)
+    with pytest.raises(TypeError, match="'k' cannot be bytes"):
+        Message.sent("test.it", {"gone": None, "k": b"x"})
 
 
 @pytest.mark.parametrize("value", [None, b"x", ["x"], {}, object(), 1j])

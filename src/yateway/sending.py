@@ -6,7 +6,6 @@ It must not know handlers. `Module` is a `Sender` that also listens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from .errors import ConnectionLost, LocalProtocolError, shown
 from .lifespan import SENDER, Life, Plan, set_local
@@ -47,9 +46,10 @@ class Sender:
         return primary is not None and primary.usable
 
     def _alive(self) -> tuple[Life, Link]:
-        if self._life is None or self._life.primary is None:
+        life = self._life
+        if life is None or (primary := life.primary) is None:
             raise ConnectionLost(f"module {self.name} is not attached to an engine")
-        return self._life, self._life.primary
+        return life, primary
 
     async def dispatch(
         self,
@@ -172,16 +172,15 @@ class Sender:
 def _made(
     message: str | Message,
     params: Mapping[str, Value | None] | None,
-    more: Mapping[str, Value | None],
+    more: dict[str, Value | None],
 ) -> Message:
-    given: dict[str, Any] = {**params, **more} if params else {**more}
-    if None in given.values():
-        given = {name: value for name, value in given.items() if value is not None}
+    given = {**params, **more} if params else more
     if isinstance(message, str):
-        message = Message(message, given)
+        message = Message.sent(message, given)
     else:
         for name, value in given.items():
-            message[name] = value
+            if value is not None:
+                message[name] = value
     if message.name == "call.drop" and "/" not in message.get("id", ""):
         raise LocalProtocolError(
             f"call.drop with the id {shown(message.get('id', ''))} would hang up every call: give"
