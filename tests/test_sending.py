@@ -69,10 +69,12 @@ async def test_messages_of_our_own() -> None:
         answer = await module.dispatch("test.it", {"callto.1": "x"}, yes=True, no=None, n=5)
         assert answer.processed
         assert dict(answer) == {"callto.1": "x", "yes": "true", "n": "5"}
-        assert (await module.dispatch(Message("test.it", retvalue="r"), yes="true")).retvalue == "r"
+        made = Message("test.it", kept=1, retvalue="r")
+        assert (await module.dispatch(made, {"kept": None}, yes="true")).retvalue == "r"
         await module.enqueue("test.it", yes=False)
         await asyncio.sleep(0.1)
-    assert seen == [{"callto.1": "x", "yes": "true", "n": "5"}, {"yes": "true"}, {"yes": "false"}]
+    assert seen[0] == {"callto.1": "x", "yes": "true", "n": "5"}
+    assert seen[1:] == [{"kept": "1", "yes": "true"}, {"yes": "false"}]
 
 
 async def test_dispatch_has_a_time_limit() -> None:
