@@ -175,7 +175,7 @@ class Message(MutableMapping[str, str]):
         self.name = self._sent_name = name
         self.time = int(clock.time())
         self.processed = False
-        self._answerer = self._saved = None
+        self.answerer = self._saved = None
         self._params = given
         self._changes = {}
         return self
