@@ -26,7 +26,7 @@ BATCH = 256
 #: How many times the bare protocol's instructions, or CPU time, a message may take: what was
 #: measured on CPython 3.11 with the compiled part and without it, and a tenth more. Nothing else in
 #: here may be changed to pass.
-LIMITS = {"plain": (10.0, 12.0), "coroutine": (13.8, 15.7), "awaits once": (24.5, 26.4)}
+LIMITS = {"plain": (8.5, 10.6), "coroutine": (11.4, 13.4), "awaits once": (20.0, 22.1)}
 
 
 class Fed(Transport):
