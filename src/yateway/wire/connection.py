@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Generic, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 from ..errors import LocalProtocolError, RemoteProtocolError, shown
 from .buffer import BUFSIZE_DEFAULT, BUFSIZE_MAX, BUFSIZE_MIN, LINE_LIMIT, LineBuffer
@@ -278,6 +278,9 @@ class Connection(Generic[Ticket, Carried]):
         Each is to be handled before the next is asked for, and all are to be asked for.
         """
         requests, (request, answer) = self.requests, self._make
+        # What it is the line says; a `cast` would be a call for each.
+        frame: Any
+        message: Carried
         try:
             for line in self._buffer.feed(data):
                 try:
@@ -289,21 +292,21 @@ class Connection(Generic[Ticket, Carried]):
                     continue
                 # What nearly all lines are is seen here and at one glance.
                 if line[2] == ">":
-                    message = cast(Carried, frame)
+                    message = frame
                     if message.id and message.id not in requests:
                         requests.add(message.id)
                         yield message
                     else:
                         yield self._unanswerable(message.id, line)
                 elif line[3] == "m":
-                    message = cast(Carried, frame)
+                    message = frame
                     if not message.id:
                         yield message
                     elif message.id in self._dispatched:
                         yield Reply(self._dispatched.pop(message.id), message)
                     else:
                         yield _stray(line, "no message of ours waits for this answer")
-                elif (event := self._replied(cast(EngineReply, frame), line)) is not None:
+                elif (event := self._replied(frame, line)) is not None:
                     yield event
         except RemoteProtocolError as error:
             yield Fault(error, fatal=True, lost=True)
