@@ -213,11 +213,15 @@ def ask_to_be_told(kept: list[object]) -> None:
     current().add_done_callback(kept.append)
 
 
+def name_it(kept: list[object]) -> None:
+    current().set_name("mine")
+
+
 def set_what_compares_equal(kept: list[object]) -> None:
     sheet.set({})
 
 
-MARKS = [keep, keep_weakly, cancel, ask_to_be_told, set_what_compares_equal]
+MARKS = [keep, keep_weakly, cancel, ask_to_be_told, name_it, set_what_compares_equal]
 if sys.version_info < (3, 13):
     # Later ones forget it altogether.
     MARKS.append(cancel_and_think_better_of_it)

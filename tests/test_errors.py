@@ -102,6 +102,8 @@ def test_a_timeout_says_of_what_and_how_long() -> None:
         ("\udcff", r"'\udcff'"),
         (b"caf\xc3\xa9\xff", r"'caf\xe9\udcff'"),
         (b"", "''"),
+        (7, "'<int>'"),
+        (None, "'<NoneType>'"),
         ("x" * 75, "'" + "x" * 75 + "'"),
         ("x" * 76, "'" + "x" * 75 + "'... (76 characters)"),
         (b"x" * 10**6, "'" + "x" * 75 + "'... (1000000 characters)"),
@@ -112,7 +114,7 @@ def test_a_timeout_says_of_what_and_how_long() -> None:
         ("\xe9" * 64, "'" + r"\xe9" * 63 + r"\xe... (64 characters)"),
     ],
 )
-def test_how_a_value_is_shown(value: str | bytes, text: str) -> None:
+def test_how_a_value_is_shown(value: object, text: str) -> None:
     """A foreign value is quoted, escaped, and cut by its characters and by what they become."""
     assert shown(value) == text
 

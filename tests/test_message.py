@@ -124,6 +124,16 @@ def test_a_message_to_be_sent() -> None:
         Message.sent("test.it", {"gone": None, "k": b"x"})
 
 
+@pytest.mark.parametrize("name", [None, 5, b"x", ("x",)])
+def test_names_that_are_no_texts_are_refused(name: Any) -> None:
+    """Where they are given: nobody could say later whose they were."""
+    message = Message("test.it")
+    for value in ("x", 5):
+        with pytest.raises(TypeError, match=f"cannot be {type(name).__name__}: give a text"):
+            message[name] = value
+    assert not message
+
+
 @pytest.mark.parametrize("value", [None, b"x", ["x"], {}, object(), 1j])
 def test_other_values_are_refused(value: Any) -> None:
     """What is no text, number or boolean is refused where it is given, with the remedy."""

@@ -202,6 +202,91 @@ async def test_what_ends_the_process_in_a_later_handler_is_answered_too() -> Non
         assert len(it.fatal) == 1
 
 
+@pytest.mark.parametrize("suspending", [False, True])
+async def test_what_ends_the_process_does_so_whatever_is_to_be_answered(suspending: bool) -> None:
+    """Also when an earlier handler has left what cannot be sent."""
+
+    def spoil(message: Message) -> None:
+        message["a"] = "x\0"
+
+    async def die(message: Message) -> None:
+        if suspending:
+            await asyncio.sleep(0)
+        raise SystemExit
+
+    async with served(spoil, die) as it:
+        assert await it.answer() == "false:"
+        assert len(it.fatal) == 1
+
+
+async def test_what_ends_the_process_answers_nobody_elses_request() -> None:
+    """The id of a request that was answered early may be another's by now."""
+
+    async def answer_and_die(message: Message) -> str:
+        if "early" in message:
+            await message.answer(True)
+            await asyncio.sleep(0.1)
+            raise SystemExit
+        await asyncio.sleep(0.2)
+        return "second"
+
+    async with served(answer_and_die) as it:
+        it.far.say("%%>message:7:1:call.route:keep:early=yes")
+        assert await it.far.hear() == ["%%<message:7:true:"]
+        it.far.say("%%>message:7:1:call.route:keep")
+        assert await it.far.hear() == ["%%<message:7:true::second"]
+        assert len(it.fatal) == 1
+
+
+@pytest.mark.parametrize("value", [7, None, [], b"x"])
+@pytest.mark.parametrize("then", ["return", "raise", "hang"])
+async def test_a_name_or_return_value_that_is_no_text_costs_its_own_request_only(
+    value: Any, then: str
+) -> None:
+    """It cannot be sent, and whatever is told of it does not fail."""
+
+    async def spoil(message: Message) -> bool:
+        if "name" in message:
+            message.name = value
+        else:
+            message.name, message.retvalue = "user.auth", value
+        if then == "raise":
+            raise ValueError
+        if then == "hang":
+            await asyncio.sleep(30)
+        return True
+
+    async with served(spoil) as it:
+        answers = {await it.answer(":name=1"), await it.answer()}
+        # What is empty leaves a name or a return value alone.
+        assert answers <= ({"false:", "true:"} if then == "return" and not value else {"false:"})
+        assert it.server.in_flight == 0
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_a_request_that_a_later_handler_has_answered_is_held_no_more(goes_on: bool) -> None:
+    """Those behind it are not asked: nobody waits for what they say."""
+    asked: list[Message] = []
+
+    def answers(message: Message) -> Awaitable[None] | None:
+        # As a task that begins eagerly does.
+        with pytest.raises(StopIteration):
+            message.answer(True, retvalue="done").send(None)
+        return asyncio.sleep(1) if goes_on else None
+
+    async def last(message: Message) -> None:
+        asked.append(message)
+        await asyncio.sleep(1)
+
+    async with served(coroutine(None), answers, last) as it:
+        assert await it.answer() == "true::done"
+        await asyncio.sleep(0.1)
+        assert it.server.in_flight == 0
+        assert len(it.server.tasks) == goes_on
+        await asyncio.sleep(2)
+        assert asked == []
+
+
 async def hang(message: Message) -> None:
     """Never return."""
     message["a"] = "spoiled"
@@ -538,6 +623,19 @@ async def test_what_is_no_call_is_declined_when_it_is_shed() -> None:
         assert await it.far.hear() == ["%%<message:1:false::keep:first=x"]
         assert await it.answer() == "true::-:first=x:error=congestion"
         assert it.server.counters.shed == 2
+
+
+async def test_what_is_shed_has_changed_nothing() -> None:
+    """Not even what a plain function did before it returned a coroutine."""
+
+    def spoil_and_hang(message: Message) -> Awaitable[None]:
+        message["a"] = "spoiled"
+        message.name, message.retvalue = "other", "spoiled"
+        return hang(message)
+
+    async with served(spoil_and_hang, in_flight=0) as it:
+        it.far.say("%%>message:1:1:user.register:keep:x=1")
+        assert await it.far.hear() == ["%%<message:1:false:"]
 
 
 @pytest.mark.parametrize("kind", ["lambda", "object", "future", "awaitable"])

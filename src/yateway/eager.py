@@ -5,8 +5,8 @@ that a message may take, and most handlers never suspend. Here one task stands r
 start in one turn of the event loop. While such a coroutine takes its first step, the task is the
 current one, so that `asyncio.timeout`, task groups, `current_task` and context variables mean what
 they mean in a task. The first coroutine that suspends keeps the task, which drives it to its end.
-One that leaves a mark on it (keeps a reference, cancels it, wants to be told of its end, sets a
-context variable) shares it with no other.
+One that leaves a mark on it (keeps a reference, cancels it, names it, wants to be told of its end,
+sets a context variable) shares it with no other.
 
 Python 3.12 has eager tasks of its own, but makes one for each coroutine all the same.
 """
@@ -25,6 +25,9 @@ from typing import Any, Generic, TypeVar
 from weakref import getweakrefcount
 
 __all__ = ["Starter", "Suspended"]
+
+#: Of a task that no coroutine has yet.
+NAME = "yateway"
 
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound="Suspended")
@@ -91,6 +94,7 @@ class Starter(Generic[_S]):
             # Once cancelled: before Python 3.13 it outlives `uncancel`.
             or task._must_cancel
             or task._callbacks
+            or task.get_name() != NAME
             # Compared by identity: what compares equal may still be another.
             or len(context) != len(untouched)
             or not all(map(is_, context.values(), untouched.values()))
@@ -128,7 +132,7 @@ class Suspended(Coroutine[Any, None, Any]):
         self.context = copy_context()
         # Not by the loop's factory, which may start it eagerly or call for another kind of task.
         self.task: asyncio.Task[None] = asyncio.Task(
-            self, loop=loop, name="yateway", context=self.context
+            self, loop=loop, name=NAME, context=self.context
         )
 
     @abstractmethod

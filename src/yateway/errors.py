@@ -54,7 +54,8 @@ _USER_AUTH = re.compile(r"(%%[<>]message:[^:]*:[^:]*:user\.auth:)[^:]+")
 
 def is_secret(name: str) -> bool:
     """Tell whether the value of a parameter of this name is not to be shown or kept."""
-    return _SECRET.search(name) is not None
+    # A handler may have given what is no text: that is told where it is to be sent.
+    return _SECRET.search(str(name)) is not None
 
 
 def masked(line: str) -> str:
@@ -68,9 +69,16 @@ def _without_value(parameter: re.Match[str]) -> str:
     return f":{parameter[1]}={HIDDEN}" if is_secret(parameter[1]) else parameter[0]
 
 
-def shown(value: str | bytes) -> str:
-    """Return `value` quoted, escaped, without secrets and cut, for a log line or an error."""
-    text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+def shown(value: object) -> str:
+    """Return a text or bytes quoted, escaped, without secrets and cut, for a log line or an error.
+
+    Of what is neither, and stands where a text belongs, it tells the type.
+    """
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    elif not isinstance(value, str):
+        value = f"<{type(value).__name__}>"
+    text = value
     quoted = ascii(masked(text[:SHOWN_CHARACTERS]))
     if len(text) <= SHOWN_CHARACTERS and len(quoted) <= SHOWN_ESCAPED:
         return quoted

@@ -28,12 +28,14 @@ _T = TypeVar("_T")
 _new = object.__new__
 
 
-def as_text(name: str, value: object) -> str:
+def as_text(name: object, value: object) -> str:
     """Return a parameter's value as the text that is sent.
 
     Raises:
-        TypeError: it is none of str, bool, int and float.
+        TypeError: it is none of str, bool, int and float, or the name is no text.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a parameter cannot be {type(name).__name__}: give a text")
     if isinstance(value, str):
         # A member of an enumeration of texts becomes the text that it is.
         return str.__str__(value)
@@ -261,7 +263,7 @@ class Message(MutableMapping[str, str]):
         found = {value for name, value in pairs if value is not None and is_secret(name)}
         if "user.auth" in (self.name, self._sent_name):
             # What authenticates a user returns the password.
-            found |= {self.retvalue, self._sent_retvalue}
+            found |= {text for text in (self.retvalue, self._sent_retvalue) if type(text) is str}
         return found - {"", "true", "false"}
 
     # The mapping
@@ -296,7 +298,7 @@ class Message(MutableMapping[str, str]):
         return value
 
     def __setitem__(self, key: str, value: Value) -> None:
-        text = value if type(value) is str else as_text(key, value)
+        text = value if type(value) is str and type(key) is str else as_text(key, value)
         if self._params is not None:
             self._params[key] = text
         self._changes[key] = text

@@ -9,6 +9,7 @@ dropped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import time
@@ -198,6 +199,7 @@ class Server:
         It is declined, but a call is refused for congestion: to route it by what comes after a
         handler that was not asked could mean to let through what the handler would have refused.
         """
+        message.rollback()
         if isinstance(begun, Coroutine):
             begun.close()
         elif isinstance(begun, asyncio.Future):
@@ -244,13 +246,25 @@ class Server:
         )
         debug_traceback(error, secrets)
 
-    def give_up(self, link: Link, message: Message, handler: Handler, error: BaseException) -> None:
-        """Answer `false`, then end the process with an error that must not be swallowed."""
-        self.failed(message, handler, error)
-        if message.id in link.requests:
-            link.finish(message, processed=False)
-            link.flush()
-        self._on_fatal(error)
+    def give_up(
+        self,
+        link: Link,
+        message: Message,
+        handler: Handler,
+        error: BaseException,
+        settled: bool = False,
+    ) -> None:
+        """Answer `false`, if not settled, then end the process: the error must not be swallowed."""
+        try:
+            self.failed(message, handler, error)
+            # The id of a request that was answered may be another's by now.
+            if not settled and message.id in link.requests:
+                # What an earlier handler has written may be impossible to send: `false` went out.
+                with contextlib.suppress(LocalProtocolError):
+                    link.finish(message, processed=False)
+                link.flush()
+        finally:
+            self._on_fatal(error)
 
     def answer(
         self,
@@ -339,7 +353,7 @@ class _Pending(Suspended):
                 try:
                     processed = self.handler.apply(await work, message)
                 except FATAL as error:
-                    server.give_up(self._link, message, self.handler, error)
+                    server.give_up(self._link, message, self.handler, error, self.settled)
                     break
                 except (asyncio.CancelledError, GeneratorExit):
                     # Whoever cancelled, or closes the loop, wants the task gone.
@@ -353,7 +367,8 @@ class _Pending(Suspended):
                     processed = outcome
                     break
                 work = outcome
-                server.limit_time(self)
+                if not self.settled:
+                    server.limit_time(self)
             self._settle(processed)
         except GeneratorExit:
             # Whether it is closed or its handler has raised this: it is over.
@@ -377,6 +392,9 @@ class _Pending(Suspended):
         """
         server, message = self._server, self._message
         for handler in self._waiting:
+            # One of them may have had it answered in the meantime.
+            if self.settled:
+                break
             if not handler.matches(message):
                 continue
             message.checkpoint()
@@ -388,7 +406,7 @@ class _Pending(Suspended):
                 if handler.apply(verdict, message):
                     return True
             except FATAL as error:
-                server.give_up(self._link, message, handler, error)
+                server.give_up(self._link, message, handler, error, self.settled)
                 return False
             except BaseException as error:
                 server.failed(message, handler, error)
@@ -398,10 +416,12 @@ class _Pending(Suspended):
 
     def expire(self) -> None:
         """Answer `false`, if anybody waits for it, and cancel: the time is up."""
-        if self.open:
-            self._server.expired(self._message, self.handler)
-        self._settle(False)
-        self.task.cancel()
+        try:
+            if self.open:
+                self._server.expired(self._message, self.handler)
+        finally:
+            self._settle(False)
+            self.task.cancel()
 
     def _settle(self, processed: bool) -> None:
         """Answer, unless that was done already, early or at the deadline, or the link has ended."""

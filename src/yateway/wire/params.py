@@ -6,7 +6,6 @@ of forty.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from ..errors import LocalProtocolError, is_secret, shown
@@ -19,14 +18,6 @@ COUNT_LIMIT = 1024
 NAME_LIMIT = 256
 VALUE_LIMIT = 64 * 1024
 
-
-# Goes from colon to colon, always the farthest that a name may reach, since what ends before it is
-# short: of 40 parameters it sees nine colons. Only where there is none it looks for a name with a
-# long value.
-_FAR = rf"(?:.{{0,{NAME_LIMIT}}}:)*+"
-_END = rf".{{0,{NAME_LIMIT}}}+\Z"
-_LONG = rf"[^:=]{{0,{NAME_LIMIT}}}+=[^:]{{0,{VALUE_LIMIT}}}+(?::|\Z)"
-_BOUNDED = re.compile(f"{_FAR}(?:{_END}|(?:{_LONG}{_FAR})++{_END})", re.DOTALL)
 
 # A module sets the same few parameters again and again: a tenth of an answer's time.
 _HEADS: Memo[str] = Memo(lambda name: f":{escape_name(name)}=")
@@ -99,13 +90,25 @@ def excess(params: str) -> str:
     on the line.
     """
     # So many do not fit into less: with a value each takes three, and without one it is none.
-    if len(params) > 3 * COUNT_LIMIT and params.count(":") > COUNT_LIMIT:
+    end = len(params)
+    if end > 3 * COUNT_LIMIT and params.count(":") > COUNT_LIMIT:
         return f"more than {COUNT_LIMIT} parameters"
-    if _BOUNDED.match(params):
-        return ""
-    if any(len(param.partition("=")[0]) > NAME_LIMIT for param in params.split(":")):
-        return f"a name of more than {NAME_LIMIT} characters"
-    return f"a value of more than {VALUE_LIMIT} characters"
+    # From colon to colon, always the farthest that a name may reach: what ends before it is short.
+    # (A regular expression does it in a third of the time, but not on CPython 3.11.2, where its
+    # possessive repeats let too much through.)
+    place, farthest, reach = 0, params.rfind, NAME_LIMIT + 2
+    while end - place >= reach:
+        following = farthest(":", place, place + reach)
+        if following == place:
+            following = params.find(":", place + 1)
+            following = end if following < 0 else following
+            name, _, value = params[place + 1 : following].partition("=")
+            if len(name) > NAME_LIMIT:
+                return f"a name of more than {NAME_LIMIT} characters"
+            if len(value) > VALUE_LIMIT:
+                return f"a value of more than {VALUE_LIMIT} characters"
+        place = following
+    return ""
 
 
 def decode_params(params: str) -> Iterator[tuple[str, str | None]]:
