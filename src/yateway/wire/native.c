@@ -4,8 +4,8 @@ It must not decide. Where a line is anything but an ordinary message it returns 
 looks; so whatever it answers is what Python would have answered, and every error is Python's.
 
 It touches texts by functions of the interpreter alone, which check their bounds: there is no
-pointer into a text here that could go astray. All of them are in the stable ABI, so that one build
-serves every CPython from 3.11 on. */
+pointer into a text here that could go astray. It is built for each CPython by itself: one that was
+built for the stable ABI of 3.11 by 3.12 lost references to None on 3.11. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
