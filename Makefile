@@ -81,7 +81,7 @@ soak: setup  ## look what grows under load, for MESSAGES=1000000
 mutants: | $(UV)  ## change wire/ in a thousand places and see whether its tests notice
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv-mutants
 	$(UV) pip sync --quiet --python .venv-mutants --require-hashes requirements/mutants.txt
-	@YATEWAY_PURE=1 PATH=$$PWD/.venv-mutants/bin:$$PATH && mutmut run $(ARGS) && mutmut export-cicd-stats && \
+	@export YATEWAY_PURE=1 PATH=$$PWD/.venv-mutants/bin:$$PATH && mutmut run $(ARGS) && mutmut export-cicd-stats && \
 		python tests/mutants.py mutants/mutmut-cicd-stats.json
 
 bench-guard: setup  ## fail when a message costs more than it did, as a ratio

@@ -26,7 +26,7 @@ class Deadlines(Generic[_T]):
         expire: called with what was not dropped in time, exactly then.
 
     Attributes:
-        due: when each item is, for others to look at or take it out.
+        due: when each item is, for others to look at.
     """
 
     def __init__(self, expire: Callable[[_T], None]) -> None:

@@ -215,7 +215,7 @@ class Server:
 
     def release(self, pending: _Pending) -> None:
         """Hold a request no more: it is answered. Its task may go on."""
-        self._held.pop(pending, None)
+        self._deadlines.drop(pending)
         if self._idle is not None and not self._held and not self._idle.done():
             self._idle.set_result(None)
 
